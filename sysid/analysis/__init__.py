@@ -1,0 +1,1 @@
+"""How good a model is: tables, figures, the report."""

@@ -1,0 +1,437 @@
+"""Record: one experiment, its measured inputs and outputs and what is known about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+
+_CHUNK = 1 << 20  # samples looked at together, so that checking a memory map stays small
+
+
+class Record:
+    """One experiment: inputs ``u`` and outputs ``y`` sampled at the same instants.
+
+    A record is immutable. ``u`` is ``(N, nu)`` and ``y`` is ``(N, ny)``, in physical units;
+    one-dimensional arrays are taken as one channel. NaN marks a missing sample. A
+    ``numpy.memmap`` of float32 or float64 stays on disk as it is; all else becomes a
+    read-only float64 array of the record's own.
+
+    Args:
+        u: inputs, ``(N, nu)`` or ``(N,)``; ``None`` for a system without inputs.
+        y: outputs, ``(N, ny)`` or ``(N,)``; ``None`` for a record that is to be simulated.
+        sampling_time: seconds between samples; ``None`` if unknown.
+        name: what the experiment is called in tables and messages.
+        u_names: one name per input; ``u1``, ``u2``, ... if not given.
+        y_names: one name per output; ``y1``, ``y2``, ... if not given.
+        u_units: one unit per input; empty strings if not given.
+        y_units: one unit per output; empty strings if not given.
+        n_init: samples at the start that may be used to initialise a simulation and that
+            are not scored.
+
+    Raises:
+        ValueError: for infinite values, unequal lengths, no samples, or metadata that does
+            not fit the channels.
+        TypeError: for values that are not numbers.
+
+    Example:
+        >>> record = Record([0.0, 1.0, 1.0], [0.0, 0.0, 0.5], sampling_time=0.1, name="step")
+        >>> record
+        Record('step', N=3, nu=1, ny=1, sampling_time=0.1)
+        >>> record[1:].y.shape
+        (2, 1)
+    """
+
+    __slots__ = (
+        "_n_init",
+        "_name",
+        "_sampling_time",
+        "_u",
+        "_u_names",
+        "_u_units",
+        "_y",
+        "_y_names",
+        "_y_units",
+    )
+
+    def __init__(
+        self,
+        u: ArrayLike | None,
+        y: ArrayLike | None,
+        sampling_time: float | None = None,
+        *,
+        name: str = "",
+        u_names: Sequence[str] | None = None,
+        y_names: Sequence[str] | None = None,
+        u_units: Sequence[str] | None = None,
+        y_units: Sequence[str] | None = None,
+        n_init: int = 0,
+    ) -> None:
+        if u is None and y is None:
+            raise ValueError("record must have u or y, got neither; give at least one of them")
+        n = len(_two_dimensional(u if u is not None else y, "u" if u is not None else "y"))
+        self._u = _channels(u, "u", u_names, n)
+        self._y = _channels(y, "y", y_names, n)
+        if len(self._u) != len(self._y):
+            raise ValueError(
+                f"u and y must have equal lengths, got {len(self._u)} and {len(self._y)} samples"
+            )
+        if n == 0:
+            raise ValueError("record must have at least one sample, got an empty one")
+        self._u_names = _labels(u_names, "u_names", self._u.shape[1], "u")
+        self._y_names = _labels(y_names, "y_names", self._y.shape[1], "y")
+        if twice := sorted(set(self._u_names) & set(self._y_names)):
+            raise ValueError(f"channel names must differ, got {twice[0]!r} as input and output")
+        self._u_units = _labels(u_units, "u_units", self._u.shape[1], None)
+        self._y_units = _labels(y_units, "y_units", self._y.shape[1], None)
+        self._sampling_time = _checked_sampling_time(sampling_time)
+        self._n_init = _checked_n_init(n_init)
+        self._name = str(name)
+
+    @classmethod
+    def from_frame(
+        cls,
+        df: pd.DataFrame,
+        u: Sequence[str] | str = (),
+        y: Sequence[str] | str = (),
+        time: str | None = None,
+        sampling_time: float | None = None,
+        **metadata: Any,
+    ) -> Record:
+        """Take the named columns of a DataFrame as a record.
+
+        Args:
+            df: one row per sample.
+            u: input columns, in order.
+            y: output columns, in order.
+            time: column of time stamps (seconds, or datetimes), uniformly spaced; the
+                sampling time is their median step.
+            sampling_time: seconds between samples, where there is no ``time``.
+            **metadata: ``name``, ``u_units``, ``y_units``, ``n_init``.
+
+        Raises:
+            ValueError: for an unknown column, text or infinity in a column (with its row),
+                or time stamps that are not uniform.
+        """
+        u = [u] if isinstance(u, str) else list(u)
+        y = [y] if isinstance(y, str) else list(y)
+        if time is not None and sampling_time is not None:
+            raise ValueError("time and sampling_time must not both be given; leave one out")
+        if time is not None:
+            sampling_time = _uniform_step(_column(df, time, time_stamps=True), time)
+
+        def block(names: list[str]) -> Array | None:
+            return np.column_stack([_column(df, c) for c in names]) if names else None
+
+        return cls(block(u), block(y), sampling_time, u_names=u, y_names=y, **metadata)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a DataFrame with a column ``t`` (seconds, or ``k``: samples) and one per channel."""
+        first = "k" if self._sampling_time is None else "t"
+        index = np.arange(len(self))
+        time = index if self._sampling_time is None else index * self._sampling_time
+        data: dict[str, NDArray[Any]] = {first: time}
+        data.update({n: self._u[:, i] for i, n in enumerate(self._u_names)})
+        data.update({n: self._y[:, i] for i, n in enumerate(self._y_names)})
+        return pd.DataFrame(data)
+
+    @property
+    def u(self) -> Array:
+        """Inputs, ``(N, nu)``, read-only."""
+        return self._u
+
+    @property
+    def y(self) -> Array:
+        """Outputs, ``(N, ny)``, read-only."""
+        return self._y
+
+    @property
+    def sampling_time(self) -> float | None:
+        """Seconds between samples, or ``None``."""
+        return self._sampling_time
+
+    @property
+    def name(self) -> str:
+        """The experiment's name."""
+        return self._name
+
+    @property
+    def u_names(self) -> tuple[str, ...]:
+        """One name per input."""
+        return self._u_names
+
+    @property
+    def y_names(self) -> tuple[str, ...]:
+        """One name per output."""
+        return self._y_names
+
+    @property
+    def u_units(self) -> tuple[str, ...]:
+        """One unit per input, empty where unknown."""
+        return self._u_units
+
+    @property
+    def y_units(self) -> tuple[str, ...]:
+        """One unit per output, empty where unknown."""
+        return self._y_units
+
+    @property
+    def n_init(self) -> int:
+        """Samples at the start that may initialise a simulation and are not scored."""
+        return self._n_init
+
+    @property
+    def nu(self) -> int:
+        """Number of inputs."""
+        return int(self._u.shape[1])
+
+    @property
+    def ny(self) -> int:
+        """Number of outputs."""
+        return int(self._y.shape[1])
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether a channel block is a memory map."""
+        return isinstance(self._u, np.memmap) or isinstance(self._y, np.memmap)
+
+    def complete(self) -> NDArray[np.bool_]:
+        """Return ``(N,)``: whether nothing is missing at sample ``k``."""
+        mask = np.ones(len(self), dtype=bool)
+        for block in (self._u, self._y):
+            for start in range(0, len(block), _CHUNK):
+                piece = block[start : start + _CHUNK]
+                mask[start : start + _CHUNK] &= ~np.isnan(piece).any(axis=1)
+        return mask
+
+    def replace(self, **changes: Any) -> Record:
+        """Return a record with some arguments of the constructor changed.
+
+        Example:
+            >>> Record(None, [1.0, 2.0]).replace(name="decay").name
+            'decay'
+        """
+        now: dict[str, Any] = {
+            "u": self._u if self.nu else None,
+            "y": self._y if self.ny else None,
+            "sampling_time": self._sampling_time,
+            "name": self._name,
+            "u_names": self._u_names,
+            "y_names": self._y_names,
+            "u_units": self._u_units,
+            "y_units": self._y_units,
+            "n_init": self._n_init,
+        }
+        if unknown := sorted(set(changes) - set(now)):
+            raise TypeError(f"replace must name fields of a record, got {unknown[0]!r}")
+        return Record(**(now | changes))
+
+    def __len__(self) -> int:
+        return len(self._u)
+
+    def __getitem__(self, index: slice) -> Record:
+        if not isinstance(index, slice):
+            raise TypeError(
+                f"index must be a slice, got {index!r}; use record[k:k+1] for one sample"
+            )
+        start, stop, step = index.indices(len(self))
+        if step < 1:
+            raise ValueError(f"slice step must be at least 1, got {step}; time runs forwards")
+        if stop <= start:
+            raise ValueError(
+                f"slice must hold at least one sample, got [{start}:{stop}] of {len(self)}"
+            )
+        part = object.__new__(Record)
+        for slot in Record.__slots__:
+            setattr(part, slot, getattr(self, slot))
+        part._u, part._y = self._u[start:stop:step], self._y[start:stop:step]
+        if self._sampling_time is not None:
+            part._sampling_time = self._sampling_time * step
+        return part
+
+    def __iter__(self) -> Iterator[Any]:
+        raise TypeError("a record is not iterable; use record.u and record.y")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Record):
+            return NotImplemented
+        return all(
+            np.array_equal(getattr(self, s), getattr(other, s), equal_nan=True)
+            if s in ("_u", "_y")
+            else getattr(self, s) == getattr(other, s)
+            for s in Record.__slots__
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, ({s: getattr(self, s) for s in Record.__slots__},)
+
+    def __repr__(self) -> str:
+        step = "" if self._sampling_time is None else f", sampling_time={self._sampling_time:.6g}"
+        start = f", n_init={self._n_init}" if self._n_init else ""
+        return f"Record({self._name!r}, N={len(self)}, nu={self.nu}, ny={self.ny}{step}{start})"
+
+
+def as_records(records: Record | Iterable[Record]) -> list[Record]:
+    """Return a list of records that have the same channels, from one record or several.
+
+    Raises:
+        TypeError: if something in it is not a ``Record``.
+        ValueError: if there is none, or they differ in channels or sampling time.
+    """
+    out = [records] if isinstance(records, Record) else list(records)
+    if not out:
+        raise ValueError("records must hold at least one record, got none")
+    for r in out:
+        if not isinstance(r, Record):
+            raise TypeError(f"records must be sysid.Record, got {type(r).__name__}")
+    first = out[0]
+    for i, r in enumerate(out[1:], start=2):
+        if (r.nu, r.ny) != (first.nu, first.ny):
+            raise ValueError(
+                f"records must have the same channels, got nu={first.nu}, ny={first.ny} in "
+                f"record 1 and nu={r.nu}, ny={r.ny} in record {i}"
+            )
+        if not same_sampling_time(r.sampling_time, first.sampling_time):
+            raise ValueError(
+                f"records must have the same sampling time, got {first.sampling_time} s in "
+                f"record 1 and {r.sampling_time} s in record {i}; resample one of them"
+            )
+    return out
+
+
+def same_sampling_time(a: float | None, b: float | None) -> bool:
+    """Return whether two sampling times agree to 0.1 %, an unknown one with any."""
+    return a is None or b is None or abs(a - b) <= 1e-3 * max(a, b)
+
+
+def _restore(slots: dict[str, Any]) -> Record:
+    record = object.__new__(Record)
+    for name, value in slots.items():
+        if name in ("_u", "_y") and not isinstance(value, np.memmap):
+            value.setflags(write=False)
+        setattr(record, name, value)
+    return record
+
+
+def _two_dimensional(values: ArrayLike | None, kind: str) -> NDArray[Any]:
+    array = np.asanyarray(values)
+    if array.ndim == 1:
+        array = array[:, None]
+    if array.ndim != 2:
+        raise ValueError(f"{kind} must be (N, channels) or (N,), got {array.ndim} dimensions")
+    return array
+
+
+def _channels(values: ArrayLike | None, kind: str, names: Sequence[str] | None, n: int) -> Array:
+    """Turn what the user gave into a checked, read-only ``(N, channels)`` block."""
+    if values is None:
+        empty = np.empty((n, 0))
+        empty.setflags(write=False)
+        return empty
+    block = _two_dimensional(values, kind)
+    if isinstance(block, np.memmap):
+        if block.dtype not in (np.float32, np.float64):
+            raise TypeError(f"{kind} as a memory map must be float32 or float64, got {block.dtype}")
+    else:
+        if block.dtype.kind not in "biuf":
+            raise TypeError(f"{kind} must be numbers, got {block.dtype}; convert it first")
+        shared = block.dtype == np.float64 and not block.flags.writeable
+        block = block if shared else np.array(block, dtype=np.float64, order="C")
+        block.setflags(write=False)
+    for start in range(0, len(block), _CHUNK):
+        bad = np.argwhere(np.isinf(block[start : start + _CHUNK]))
+        if len(bad):
+            row, column = int(bad[0, 0]) + start, int(bad[0, 1])
+            label = names[column] if names is not None and column < len(names) else None
+            raise ValueError(
+                f"{label or f'{kind}{column + 1}'} must be finite, got "
+                f"{block[row, column]} in row {row}; use NaN for a missing sample"
+            )
+    return block
+
+
+def _labels(
+    given: Sequence[str] | None, what: str, count: int, default: str | None
+) -> tuple[str, ...]:
+    if given is None:
+        return tuple(f"{default}{i + 1}" if default else "" for i in range(count))
+    if isinstance(given, str):
+        raise TypeError(f"{what} must be a list of strings, got {given!r}; write [{given!r}]")
+    out = tuple(str(x) for x in given)
+    if len(out) != count:
+        raise ValueError(f"{what} must name {count} channels, got {len(out)}: {list(out)}")
+    if default is not None and len(set(out)) != count:
+        raise ValueError(f"{what} must differ from each other, got {list(out)}")
+    return out
+
+
+def _checked_sampling_time(value: float | None) -> float | None:
+    if value is None:
+        return None
+    value = float(value)
+    if not (np.isfinite(value) and value > 0):
+        raise ValueError(f"sampling_time must be positive seconds, got {value}")
+    return value
+
+
+def _checked_n_init(value: int) -> int:
+    if isinstance(value, bool) or int(value) != value or value < 0:
+        raise ValueError(f"n_init must be a whole number of samples, at least 0, got {value!r}")
+    return int(value)
+
+
+def _column(df: pd.DataFrame, name: str, time_stamps: bool = False) -> Array:
+    """Return one column as float64, or say what in it is not a number, and where."""
+    if name not in df.columns:
+        raise ValueError(unknown_column(name, [str(c) for c in df.columns]))
+    series = df[name]
+    if time_stamps and pd.api.types.is_datetime64_any_dtype(series):
+        return np.asarray((series - series.iloc[0]).dt.total_seconds(), dtype=np.float64)
+    numbers = pd.to_numeric(series, errors="coerce")
+    bad = np.flatnonzero(np.asarray(numbers.isna() & series.notna()))
+    if len(bad):
+        raise ValueError(
+            f"column {name!r} must hold numbers, got {series.iloc[bad[0]]!r} in row {bad[0]}; "
+            "leave a missing sample empty"
+        )
+    values = np.asarray(numbers, dtype=np.float64)
+    if len(bad := np.flatnonzero(np.isinf(values))):
+        raise ValueError(
+            f"column {name!r} must be finite, got {values[bad[0]]} in row {bad[0]}; "
+            "leave a missing sample empty"
+        )
+    return values
+
+
+def unknown_column(name: str, known: Sequence[str]) -> str:
+    """Return the message for a column that is not there, with the nearest names."""
+    import difflib
+
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "look at the header"
+    shown = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
+    return f"column must be one of {shown}, got {name!r}; {hint}"
+
+
+def _uniform_step(t: Array, name: str) -> float:
+    if len(t) < 2:
+        raise ValueError(f"time column {name!r} must have at least 2 rows, got {len(t)}")
+    steps = np.diff(t)
+    if len(bad := np.flatnonzero(~(steps > 0))):
+        raise ValueError(f"time column {name!r} must increase, it does not at row {bad[0] + 1}")
+    step = float(np.median(steps))
+    if len(bad := np.flatnonzero(np.abs(steps - step) > 0.01 * step)):
+        row = int(bad[0])
+        raise ValueError(
+            f"time column {name!r} must be uniformly spaced, got a step of {steps[row]:.6g} s "
+            f"at row {row + 1} where {step:.6g} s is usual; resample the data first"
+        )
+    # The mean over the whole record is the better estimate where stamps are rounded.
+    return float((t[-1] - t[0]) / (len(t) - 1))

@@ -1,0 +1,196 @@
+"""Subsequences: overlapping windows of records, without copying the data."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from sysid.data.records import Array, Record, as_records
+from sysid.data.scaling import Scaling
+
+
+class Subsequences(Dataset[tuple[Tensor, Tensor]]):
+    """All windows of ``length`` samples, ``stride`` apart, of some records.
+
+    Item ``i`` is ``(u, y)`` of shapes ``(length, nu)`` and ``(length, ny)``. No window crosses
+    from one record to another or holds a missing sample: in each complete stretch, windows
+    start at its first sample. ``stride=length`` gives windows that do not overlap.
+
+    Windows are views of the records' own memory, and their starts are computed, not listed,
+    so the dataset adds next to nothing to the data. With ``scaling``, ``dtype`` or ``device``
+    the data are converted once into one block on the device, from which a batch is gathered
+    by one indexing operation; records on disk stay there, and each batch is converted.
+
+    Args:
+        records: the experiments.
+        length: samples of a window.
+        stride: samples between the starts of windows.
+        scaling: if given, windows are in the network's own units.
+        dtype: if given, the type of the windows.
+        device: if given, where the windows are.
+
+    Raises:
+        ValueError: if no record has a complete stretch of ``length`` samples.
+
+    Example:
+        >>> windows = Subsequences(Record(range(5), range(5)), length=3)
+        >>> len(windows), windows[1][0].flatten().tolist()
+        (3, [1.0, 2.0, 3.0])
+    """
+
+    def __init__(
+        self,
+        records: Record | Iterable[Record],
+        length: int,
+        stride: int = 1,
+        *,
+        scaling: Scaling | None = None,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> None:
+        pool = as_records(records)
+        for name, value in (("length", length), ("stride", stride)):
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+                raise TypeError(f"{name} must be a whole number, got {value!r}")
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        self.length, self.stride = int(length), int(stride)
+        self._scaling, self._dtype, self._device = scaling, dtype, device
+        runs = [_runs(r) for r in pool]
+        self._report = self._account(pool, runs)
+        if not self._report["windows"].sum():
+            longest = max(pool, key=len)
+            raise ValueError(
+                f"length must be at most that of the longest complete stretch, got {length}; the "
+                f"longest record, {longest.name!r}, has {len(longest)} samples; use shorter windows"
+            )
+        convert = scaling is not None or dtype is not None or device is not None
+        self._convert_batches = convert and any(r.on_disk for r in pool)
+        storages = [(_tensor(r.u), _tensor(r.y)) for r in pool]
+        offsets = np.zeros(len(pool), dtype=np.int64)
+        where = np.arange(len(pool))
+        if convert and not self._convert_batches:
+            storages = [self._one_block(pool)]
+            offsets = np.cumsum([0, *(len(r) for r in pool[:-1])])
+            where = np.zeros(len(pool), dtype=np.int64)
+        self._storages = storages
+        table = [
+            (where[i], a + offsets[i], self._count(b - a))
+            for i, record_runs in enumerate(runs)
+            for a, b in record_runs
+            if b - a >= self.length
+        ]
+        columns = torch.tensor(np.array(table, dtype=np.int64).T.copy())
+        self._storage_of_run, self._first_of_run, counts = columns
+        self._ends = counts.cumsum(0)
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        i = int(index) + (len(self) if index < 0 else 0)
+        if not 0 <= i < len(self):
+            raise IndexError(f"index must be within {len(self)} windows, got {index}")
+        storage, start = self._locate(torch.tensor([i]))
+        u, y = self._storages[int(storage)]
+        part = slice(int(start), int(start) + self.length)
+        return self._converted(u[part], y[part])
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Gather windows in the order asked for.
+
+        Args:
+            indices: ``(B,)`` whole numbers.
+
+        Returns:
+            ``u`` of shape ``(B, length, nu)`` and ``y`` of shape ``(B, length, ny)``.
+
+        Raises:
+            IndexError: if an index is not that of a window.
+        """
+        indices = torch.as_tensor(indices).long().cpu()
+        if len(indices) and not (0 <= int(indices.min()) and int(indices.max()) < len(self)):
+            raise IndexError(f"indices must be within {len(self)} windows")
+        storage, start = self._locate(indices)
+        rows = start[:, None] + torch.arange(self.length)
+        if len(self._storages) == 1:
+            u, y = self._storages[0]
+            rows = rows.to(u.device)
+            return self._converted(u[rows], y[rows])
+        first_u, first_y = self._storages[0]
+        out_u = first_u.new_empty(*rows.shape, first_u.shape[1])
+        out_y = first_y.new_empty(*rows.shape, first_y.shape[1])
+        for s in storage.unique().tolist():
+            chosen = storage == s
+            out_u[chosen] = self._storages[s][0][rows[chosen]]
+            out_y[chosen] = self._storages[s][1][rows[chosen]]
+        return self._converted(out_u, out_y)
+
+    def report(self) -> pd.DataFrame:
+        """Return, for each record, how many windows it gave and how many were dropped.
+
+        Columns: record, samples, windows, dropped_missing (windows that only missing samples
+        prevent), too_short.
+        """
+        return self._report.copy()
+
+    def _locate(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Return storage and first sample of windows."""
+        run = torch.searchsorted(self._ends, indices, right=True)
+        before = torch.where(run > 0, self._ends[(run - 1).clamp(min=0)], 0)
+        start = self._first_of_run[run] + (indices - before) * self.stride
+        return self._storage_of_run[run], start
+
+    def _count(self, samples: int) -> int:
+        return max(0, (samples - self.length) // self.stride + 1)
+
+    def _account(self, records: list[Record], runs: list[NDArray[np.int64]]) -> pd.DataFrame:
+        rows = []
+        for i, (record, record_runs) in enumerate(zip(records, runs, strict=True)):
+            windows = sum(self._count(int(b - a)) for a, b in record_runs)
+            rows.append(
+                {
+                    "record": record.name or str(i),
+                    "samples": len(record),
+                    "windows": windows,
+                    "dropped_missing": max(0, self._count(len(record)) - windows),
+                    "too_short": len(record) < self.length,
+                }
+            )
+        return pd.DataFrame(rows)
+
+    def _one_block(self, records: list[Record]) -> tuple[Tensor, Tensor]:
+        parts = [self._converted(_tensor(r.u), _tensor(r.y)) for r in records]
+        return torch.cat([u for u, _ in parts]), torch.cat([y for _, y in parts])
+
+    def _converted(self, u: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Scale and cast, unless the storage already is."""
+        if hasattr(self, "_storages") and not self._convert_batches:
+            return u, y
+        if self._device is not None:
+            u, y = u.to(self._device), y.to(self._device)
+        if self._scaling is not None:
+            u, y = self._scaling.scale_u(u.double()), self._scaling.scale_y(y.double())
+        return (u, y) if self._dtype is None else (u.to(self._dtype), y.to(self._dtype))
+
+
+def _runs(record: Record) -> NDArray[np.int64]:
+    """Return first and end of each stretch without missing samples, ``(runs, 2)``."""
+    complete = record.complete()
+    change = np.flatnonzero(complete[1:] != complete[:-1]) + 1
+    edges = [*([0] if complete[0] else []), *change, *([len(complete)] if complete[-1] else [])]
+    return np.asarray(edges, dtype=np.int64).reshape(-1, 2)
+
+
+def _tensor(block: Array) -> Tensor:
+    """Share a record's read-only memory with torch, which nothing here writes to."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writ")
+        return torch.from_numpy(block)

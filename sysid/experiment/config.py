@@ -1,0 +1,242 @@
+"""Config: a training described in YAML, read safely and checked as a whole."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from sysid.models import MODELS, Model
+from sysid.training.fit import problems
+from sysid.training.settings import TrainingSettings
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Fraction(_Section):
+    """The last part of each training record is held out."""
+
+    fraction: float = Field(gt=0, lt=1)
+
+
+class FilesData(_Section):
+    """Records in files."""
+
+    source: Literal["files"]
+    train: list[str] = Field(min_length=1)
+    valid: Fraction | list[str] | None = Fraction(fraction=0.2)
+    test: list[str] = []
+    u: list[str] | None = None
+    y: list[str] | None = None
+    time: str | None = None
+    sampling_time: float | None = Field(None, gt=0, allow_inf_nan=False)
+    n_init: int = Field(0, ge=0, description="of the test records")
+
+
+class BenchmarkData(_Section):
+    """An official benchmark."""
+
+    source: Literal["benchmark"]
+    name: str
+    valid: Fraction | None = Fraction(fraction=0.125)
+
+
+class SystemData(_Section):
+    """A built-in simulated system; the test record has another seed."""
+
+    source: Literal["system"]
+    name: str
+    seed: int = Field(0, ge=0)
+    samples: int | None = Field(None, ge=2)
+    noise: float = Field(0.0, ge=0, description="std over the clean output's std")
+    valid: Fraction | None = Fraction(fraction=0.2)
+
+
+DataSection = Annotated[FilesData | BenchmarkData | SystemData, Field(discriminator="source")]
+
+
+class Config(_Section):
+    """A whole config: what ``sysid train`` reads, and what a run directory repeats."""
+
+    name: str = Field("run", pattern=r"^[\w.-]+$")
+    seed: int = Field(0, ge=0, description="of the weights' start, and of the training")
+    data: DataSection
+    model: dict[str, Any]
+    training: TrainingSettings = TrainingSettings()
+
+    def build_model(self, nu: int, ny: int) -> Model:
+        """Return the model, its weights drawn from the config's seed."""
+        import torch
+
+        arguments = dict(self.model)
+        kind = MODELS[arguments.pop("kind")]
+        sizes = _channel_arguments(kind)
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed)
+            return kind(**{sizes[0]: nu, sizes[1]: ny}, **arguments)
+
+    def settings(self) -> TrainingSettings:
+        """Return the training settings, with the config's seed unless they have their own."""
+        if "seed" in self.training.model_fields_set:
+            return self.training
+        return self.training.model_copy(update={"seed": self.seed})
+
+    def to_yaml(self) -> str:
+        """Return the config as YAML that reads back to the same."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads ``1e-3`` as a number, as YAML 1.2 does, and refuses a key that stands twice."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
+)
+
+
+def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    keys = [loader.construct_object(k) for k, _ in node.value]  # type: ignore[no-untyped-call]
+    for key in keys:
+        if keys.count(key) > 1:
+            line = node.start_mark.line + 1
+            raise yaml.YAMLError(f"key {key!r} stands twice in the mapping at line {line}")
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
+
+
+def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a config file; relative paths in it start from its own directory.
+
+    Args:
+        path: a YAML file.
+        overrides: ``section.key=value`` strings, the value in YAML.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: listing all that is wrong, with paths and allowed values.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"config must be a file, got {path}")
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"config must be YAML, got {path}: {reason}") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"config must be a mapping of sections, got {path}; see configs/")
+    for text in overrides:
+        _override(values, text)
+    _anchor(values.get("data"), path.resolve().parent)
+    return parse_config(values)
+
+
+def parse_config(values: dict[str, Any]) -> Config:
+    """Check a config given as nested dictionaries.
+
+    Raises:
+        ValueError: listing all that is wrong.
+    """
+    wrong: list[str] = []
+    config: Config | None = None
+    try:
+        config = Config(**values)
+    except (ValidationError, TypeError) as error:
+        wrong += problems(error) if isinstance(error, ValidationError) else [str(error)]
+    training = config.training if config is not None else _training_alone(values)
+    wrong += _model_problems(values.get("model"), training)
+    if wrong or config is None:
+        lines = "\n  ".join(dict.fromkeys(wrong))
+        raise ValueError(f"config must be right, {len(wrong)} problem(s):\n  {lines}")
+    return config
+
+
+def _training_alone(values: dict[str, Any]) -> TrainingSettings | None:
+    try:
+        return TrainingSettings(**(values.get("training") or {}))
+    except (ValidationError, TypeError):
+        return None
+
+
+def _model_problems(section: Any, training: TrainingSettings | None) -> list[str]:
+    """Check the model section against the constructor's signature and its own checks."""
+    if not isinstance(section, dict):
+        return []  # said by the schema
+    arguments = dict(section)
+    kind = arguments.pop("kind", None)
+    if kind not in MODELS:
+        return [f"model.kind must be one of {', '.join(MODELS)}, got {kind!r}"]
+    fields: dict[str, Any] = {}
+    hints = get_type_hints(MODELS[kind].__init__)
+    skip = {"self", *_channel_arguments(MODELS[kind])}
+    for name, parameter in inspect.signature(MODELS[kind].__init__).parameters.items():
+        if name not in skip:
+            default = ... if parameter.default is parameter.empty else parameter.default
+            fields[name] = (hints[name], default)
+    schema = create_model(
+        "ModelSection", __config__=ConfigDict(extra="forbid", strict=False), **fields
+    )
+    try:
+        schema(**arguments)
+    except ValidationError as error:
+        known = ", ".join(fields)
+        return [
+            f"{p}; allowed: {known}" if "not a key" in p else p for p in problems(error, "model.")
+        ]
+    try:
+        import torch
+
+        sizes = _channel_arguments(MODELS[kind])
+        with torch.device("meta"), torch.random.fork_rng(devices=[]):
+            model = MODELS[kind](**{s: 1 for s in sizes}, **arguments)
+    except (ValueError, TypeError) as error:
+        return [f"model.{error}"]
+    if training is None:
+        return []
+    return [
+        f"training.{key} {message}"
+        for key, message in training.conflicts(kind, model.losses, model.n_memory)
+    ]
+
+
+def _channel_arguments(kind: type[Model]) -> tuple[str, str]:
+    """Return what a constructor calls the numbers of inputs and outputs."""
+    names = inspect.signature(kind.__init__).parameters
+    return ("nu", "ny") if "nu" in names else ("input_size", "output_size")
+
+
+def _override(values: dict[str, Any], text: str) -> None:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise ValueError(f"--set must be section.key=value, got {text!r}")
+    *path, last = key.split(".")
+    for name in path:
+        if values.get(name) is None:
+            values[name] = {}
+        values = values[name]
+        if not isinstance(values, dict):
+            raise ValueError(f"--set must name a key in a section, got {text!r}")
+    try:
+        values[last] = yaml.load(value, Loader=_Loader)  # noqa: S506 - a safe loader
+    except yaml.YAMLError:
+        raise ValueError(f"--set must have a YAML value, got {text!r}") from None
+
+
+def _anchor(data: Any, folder: Path) -> None:
+    """Make the paths of a files section absolute."""
+    if isinstance(data, dict) and data.get("source") == "files":
+        for key in ("train", "valid", "test"):
+            if isinstance(data.get(key), list):
+                data[key] = [str(folder / p) if isinstance(p, str) else p for p in data[key]]

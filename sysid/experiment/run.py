@@ -1,0 +1,284 @@
+"""From a config to a run directory: load, train, evaluate, write."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import time
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sysid.analysis import plots
+from sysid.analysis.compare import evaluate, scores_to_dict
+from sysid.analysis.report import write_report
+from sysid.data.benchmarks import load_benchmark
+from sysid.data.files import guess_columns, read
+from sysid.data.records import Record
+from sysid.data.splitting import split_time
+from sysid.data.systems import generate
+from sysid.experiment.config import BenchmarkData, Config, FilesData, Fraction, read_config
+from sysid.models import Model
+from sysid.models.files import load, save
+from sysid.training.checkpoints import load_checkpoint, save_checkpoint
+from sysid.training.fit import FitResult, run_to_end
+from sysid.training.settings import TrainingSettings
+from sysid.training.trainer import Trainer
+
+MODEL_FILE = "model.safetensors"
+CHECKPOINT_FILE = "checkpoint.pt"
+
+
+@dataclass(frozen=True)
+class Data:
+    """The records of an experiment."""
+
+    train: list[Record]
+    valid: list[Record]
+    test: list[Record]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: where it is, how training ended, and the fit table."""
+
+    directory: Path
+    result: FitResult
+    scores: pd.DataFrame
+    seconds: float
+
+
+def load_data(config: Config, data_dir: str | None = None, gap: int | None = None) -> Data:
+    """Return the records that a config names, the validation part cut off.
+
+    Args:
+        config: the config.
+        data_dir: where benchmark files are looked for first.
+        gap: samples left out before the validation part; by default the window or the
+            largest lag of the config, whichever is longer.
+    """
+    section = config.data
+    test: list[Record]
+    if isinstance(section, FilesData):
+        train = [_read(p, section) for p in section.train]
+        test = [_read(p, section).replace(n_init=section.n_init) for p in section.test]
+        if isinstance(section.valid, list):
+            return Data(train, [_read(p, section) for p in section.valid], test)
+    elif isinstance(section, BenchmarkData):
+        benchmark = load_benchmark(section.name, data_dir)
+        train, test = benchmark.train, benchmark.test
+    else:
+        train = [generate(section.name, section.samples, seed=section.seed, noise=section.noise)]
+        test = [generate(section.name, section.samples, seed=section.seed + 1, noise=section.noise)]
+        train, test = [train[0].replace(name="train")], [test[0].replace(name="test")]
+    if not isinstance(section.valid, Fraction):
+        return Data(train, [], test)
+    if gap is None:
+        model = config.build_model(train[0].nu, train[0].ny)
+        gap = split_gap(config.training, model)
+    train, valid = split_time(train, section.valid.fraction, gap)
+    return Data(train, valid, test)
+
+
+def split_gap(settings: TrainingSettings, model: Model) -> int:
+    """Return the samples between training and validation: the window or the largest lag."""
+    window = settings.length if (settings.loss or model.losses[0]) == "subsequence" else 0
+    return max(window, model.n_memory, settings.washout)
+
+
+def train_config(
+    config: Config,
+    out: Path | None = None,
+    *,
+    data_dir: str | None = None,
+    progress: bool | None = None,
+    resume: bool = False,
+) -> Run:
+    """Train what a config describes and leave a run directory.
+
+    Nothing is written before config, data and model have been found to go together.
+
+    Args:
+        config: the config.
+        out: the run directory; ``runs/NAME``, with a number where that exists, by default.
+        data_dir: where benchmark files are looked for first.
+        progress: whether to show a progress bar; ``None``: on a terminal.
+        resume: go on from the checkpoint in ``out``.
+    """
+    started = time.perf_counter()
+    data = load_data(config, data_dir)
+    model = config.build_model(data.train[0].nu, data.train[0].ny)
+    trainer = Trainer(model, data.train, data.valid or None, config.settings())
+    for record in data.test:
+        model.check_record(record)
+    directory = _directory(config, out, resume)
+    if resume:
+        trainer.load_state_dict(load_checkpoint(directory / CHECKPOINT_FILE))
+    _write(directory / "config.yaml", config.to_yaml())
+    last = [time.perf_counter()]
+
+    def keep(trainer: Trainer) -> None:
+        if time.perf_counter() - last[0] > 10 or len(trainer.history) == 1:
+            save_checkpoint(trainer.state_dict(), directory / CHECKPOINT_FILE)
+            last[0] = time.perf_counter()
+
+    result = run_to_end(trainer, progress, keep)
+    seconds = time.perf_counter() - started
+    scores = _finish(directory, config, data, result, seconds)
+    if result.stopped_because != "interrupted":
+        (directory / CHECKPOINT_FILE).unlink(missing_ok=True)
+    return Run(directory, result, scores, seconds)
+
+
+def _finish(
+    directory: Path, config: Config, data: Data, result: FitResult, seconds: float
+) -> pd.DataFrame:
+    """Evaluate and write what the run directory holds."""
+    model = result.model
+    save(model, directory / MODEL_FILE)
+    result.history.to_csv(directory / "history.csv", index=False)
+    tables = {
+        part: evaluate(model, records)
+        for part, records in (("test", data.test), ("valid", data.valid))
+        if records
+    }
+    metrics = {part: scores_to_dict(table) for part, table in tables.items()}
+    _write(directory / "metrics.json", json.dumps(metrics, indent=2, allow_nan=False))
+    environment = _environment(seconds, result)
+    _write(directory / "environment.json", json.dumps(environment, indent=2))
+    figures: dict[str, Any] = {}
+    for record in data.test or data.valid:
+        figure = plots.simulation(
+            record, model.simulate(record), model.scoring_start(record), record.name
+        )
+        figures[f"Measured against simulated: {record.name}"] = figure
+        if len(figures) == 1:
+            figure.savefig(directory / "simulation.png", dpi=120)
+    figures["Learning curve"] = plots.learning_curve(result.history)
+    scores = pd.concat([t.assign(part=part) for part, t in tables.items()]) if tables else None
+    if scores is None:
+        scores = evaluate(model, data.train).assign(part="train")
+    scores = scores[["part", *(c for c in scores.columns if c != "part")]]
+    write_report(
+        directory / "report.html",
+        title=config.name,
+        config_text=config.to_yaml(),
+        environment=environment,
+        scores=scores,
+        figures=figures,
+        notes=[
+            f"Training stopped because of {result.stopped_because} after "
+            f"{len(result.history)} epochs; the weights are those of epoch {result.best_epoch}."
+        ],
+    )
+    return scores.reset_index(drop=True)
+
+
+def open_model(run: str | Path) -> Model:
+    """Return the model of a run directory or model file.
+
+    Raises:
+        FileNotFoundError: if there is nothing there.
+        ValueError: if it is not a run directory.
+    """
+    path = Path(run)
+    if path.is_dir():
+        if not (path / MODEL_FILE).is_file():
+            raise ValueError(
+                f"run must be a run directory with a {MODEL_FILE}, got {path}; "
+                "give what `sysid train --out` wrote"
+            )
+        path = path / MODEL_FILE
+    return load(path)
+
+
+def read_for(
+    model: Model,
+    path: str,
+    u: list[str] | None = None,
+    y: list[str] | None = None,
+    time: str | None = None,
+    sampling_time: float | None = None,
+) -> Record:
+    """Read a data file for a model: its own channel names where the file has them."""
+    if u is None and y is None:
+        frame = read_columns(path)
+        if set(model.u_names) <= set(frame):
+            u = list(model.u_names)
+            y = [c for c in model.y_names if c in frame]
+            time = time or guess_columns(frame)[2]
+            y = list(model.y_names) if len(y) == model.ny else None
+    if sampling_time is not None:
+        time = None
+    return read(path, u=u, y=y, time=time, sampling_time=sampling_time)
+
+
+def read_columns(path: str) -> list[str]:
+    """Return the column names of a data file."""
+    from sysid.data.files import column_names
+
+    return column_names(path)
+
+
+def _read(path: str, section: FilesData) -> Record:
+    return read(
+        path, u=section.u, y=section.y, time=section.time, sampling_time=section.sampling_time
+    )
+
+
+def _directory(config: Config, out: Path | None, resume: bool) -> Path:
+    """Return a new, writable run directory, or the one to go on in."""
+    if resume:
+        if out is None or not (out / CHECKPOINT_FILE).is_file():
+            raise ValueError(
+                f"resume must name a run directory with a {CHECKPOINT_FILE}, got {out}"
+            )
+        return out
+    if out is None:
+        out, number = Path("runs") / config.name, 2
+        while out.exists():
+            out, number = Path("runs") / f"{config.name}-{number}", number + 1
+    if out.is_dir() and any(out.iterdir()):
+        raise ValueError(f"out must be new or empty, got {out}; choose another directory")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / ".probe"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ValueError(
+            f"out must be a directory that can be written, got {out}: {error.strerror}"
+        ) from None
+    return out
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def _environment(seconds: float, result: FitResult) -> dict[str, Any]:
+    packages = ("sysid", "torch", "numpy", "pandas", "scikit-learn", "scipy")
+    return {
+        "seconds": round(seconds, 3),
+        "epochs": len(result.history),
+        "best_epoch": result.best_epoch,
+        "stopped_because": result.stopped_because,
+        "device": str(result.model.device),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processors": os.cpu_count(),
+        "versions": {p: metadata.version(p) for p in packages},
+        "command": ["sysid", *sys.argv[1:]],
+    }
+
+
+def config_of(run: Path) -> Config:
+    """Return the resolved config of a run directory."""
+    return read_config(run / "config.yaml")

@@ -1,0 +1,100 @@
+"""Figures of merit: how near a model output is to the measured one, per output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.metrics import mean_absolute_error, mean_squared_error
+
+from sysid.data.records import Array
+
+
+def rmse(y: ArrayLike, y_hat: ArrayLike) -> Array:
+    """Return ``sqrt(mean((y - y_hat)^2))`` for each output, in its unit.
+
+    Args:
+        y: measured, ``(N, ny)`` or ``(N,)``; samples that are NaN do not count.
+        y_hat: model output, of the same shape; rows that are NaN (no prediction) do not count.
+
+    Returns:
+        ``(ny,)``; NaN where nothing is left to compare.
+
+    Example:
+        >>> rmse([0.0, 2.0], [0.0, 0.0]).round(4)
+        array([1.4142])
+    """
+    return _each(y, y_hat, lambda a, b: float(np.sqrt(mean_squared_error(a, b))))
+
+
+def mae(y: ArrayLike, y_hat: ArrayLike) -> Array:
+    """Return ``mean(|y - y_hat|)`` for each output; arguments as for ``rmse``."""
+    return _each(y, y_hat, lambda a, b: float(mean_absolute_error(a, b)))
+
+
+def nrmse(y: ArrayLike, y_hat: ArrayLike) -> Array:
+    """Return ``rmse / std(y)`` for each output, never by range; NaN for a constant ``y``."""
+    return _each(y, y_hat, lambda a, b: _over(np.sqrt(np.mean((a - b) ** 2)), np.std(a)))
+
+
+def fit_index(y: ArrayLike, y_hat: ArrayLike) -> Array:
+    """Return ``100 (1 - ||y - y_hat|| / ||y - mean(y)||)`` percent for each output.
+
+    100 is perfect, 0 no better than the mean; NaN for a constant ``y``.
+
+    Source: L. Ljung, System Identification Toolbox, ``compare``.
+    """
+    return 100 * (1 - nrmse(y, y_hat))
+
+
+def r2(y: ArrayLike, y_hat: ArrayLike) -> Array:
+    """Return ``1 - sum((y - y_hat)^2) / sum((y - mean(y))^2)`` for each output."""
+    return 1 - nrmse(y, y_hat) ** 2
+
+
+def vaf(y: ArrayLike, y_hat: ArrayLike) -> Array:
+    """Return ``100 (1 - var(y - y_hat) / var(y))`` percent for each output.
+
+    It does not see a constant offset: read it beside ``fit_index``.
+    """
+    unexplained = _each(y, y_hat, lambda a, b: _over(np.var(a - b), np.var(a)))
+    return 100 * (1 - unexplained)
+
+
+METRICS: dict[str, Callable[[ArrayLike, ArrayLike], Array]] = {
+    f.__name__: f for f in (rmse, nrmse, fit_index, r2, mae, vaf)
+}
+
+
+def all_metrics(y: ArrayLike, y_hat: ArrayLike) -> dict[str, Array]:
+    """Return every figure of merit by name."""
+    return {name: f(y, y_hat) for name, f in METRICS.items()}
+
+
+def _each(y: ArrayLike, y_hat: ArrayLike, figure: Callable[[Array, Array], float]) -> Array:
+    """Apply a figure to each output over the samples that both have."""
+    a, b = (_columns(v) for v in (y, y_hat))
+    if a.shape != b.shape:
+        raise ValueError(f"y and y_hat must have the same shape, got {a.shape} and {b.shape}")
+    out = np.full(a.shape[1], np.nan)
+    for i in range(a.shape[1]):
+        seen = ~(np.isnan(a[:, i]) | np.isnan(b[:, i]))
+        if not seen.any():
+            continue
+        if np.isinf(b[seen, i]).any():  # a simulation that exploded; scikit-learn refuses it
+            out[i] = np.inf
+            continue
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            out[i] = figure(a[seen, i], b[seen, i])
+    return out
+
+
+def _columns(values: ArrayLike) -> Array:
+    array = np.asarray(values, dtype=np.float64)
+    return array[:, None] if array.ndim == 1 else array
+
+
+def _over(top: float, bottom: float) -> float:
+    """Divide by a spread; NaN where there is none but rounding."""
+    return float(top / bottom) if bottom > 0 else float("nan")

@@ -1,0 +1,103 @@
+"""Feed-forward networks: the plain stack of layers, and FFN, static regression with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from sysid.models.model import Carried, GapTolerant, Model, check_choice, check_count
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+    "relu": nn.ReLU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "elu": nn.ELU,
+    "softplus": nn.Softplus,
+}
+
+
+def layers(
+    input_size: int, hidden_sizes: Sequence[int], output_size: int, activation: str
+) -> nn.Sequential:
+    """Return ``W_L s(... s(W_1 x + b_1) ...) + b_L`` with activation ``s`` between layers.
+
+    Args:
+        input_size: width of ``x``.
+        hidden_sizes: width of each hidden layer; empty for one linear layer.
+        output_size: width of the result.
+        activation: one of ``ACTIVATIONS``.
+    """
+    check_choice("activation", activation, ACTIVATIONS)
+    for size in hidden_sizes:
+        check_count("hidden_sizes", size)
+    stack: list[nn.Module] = []
+    for before, after in pairwise([input_size, *hidden_sizes]):
+        stack += [nn.Linear(before, after), ACTIVATIONS[activation]()]
+    return nn.Sequential(*stack, nn.Linear([input_size, *hidden_sizes][-1], output_size))
+
+
+class FFN(GapTolerant, Model):
+    """Static regression ``y(k) = f(u(k))`` with a fully connected feed-forward network.
+
+    Args:
+        input_size: number of inputs.
+        hidden_sizes: neurons of each hidden layer.
+        output_size: number of outputs.
+        activation: one of ``tanh``, ``sigmoid``, ``relu``, ``gelu``, ``silu``, ``elu``,
+            ``softplus``.
+
+    Example:
+        >>> FFN(4, [200, 300], 1)(torch.zeros(10, 4)).shape
+        torch.Size([10, 1])
+    """
+
+    kind: ClassVar[str] = "ffn"
+    losses: ClassVar[tuple[str, ...]] = ("one_step", "subsequence", "full_sequence")
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_sizes: Sequence[int],
+        output_size: int,
+        activation: str = "sigmoid",
+    ) -> None:
+        check_count("input_size", input_size)
+        check_count("output_size", output_size)
+        super().__init__(input_size, output_size)
+        self.input_size, self.output_size = input_size, output_size
+        self.hidden_sizes = tuple(hidden_sizes)
+        self.activation = activation
+        self.network = layers(input_size, self.hidden_sizes, output_size, activation)
+
+    def forward(self, phi: Tensor) -> Tensor:
+        """Return the output for inputs ``(..., input_size)``, in physical units."""
+        return self._scale_out(self.core(self._scale_in(phi)))
+
+    def core(self, phi: Tensor) -> Tensor:
+        """Return the output in the network's own units."""
+        out: Tensor = self.network(phi)
+        return out
+
+    def unfold(
+        self, u: Tensor, y: Tensor, washout: int = 0, carried: Carried | None = None
+    ) -> tuple[Tensor, Carried]:
+        """Apply the network sample by sample; there is nothing to carry."""
+        return self.core(u), ()
+
+    def _simulate(self, u: Tensor, y: Tensor | None, n_init: int) -> Tensor:
+        return self.core(u)
+
+    @property
+    def output_error(self) -> bool:
+        """A static model has no past."""
+        return True
+
+    def example_input(self) -> Tensor:
+        """Return one row of inputs."""
+        return torch.zeros(2, self.input_size)

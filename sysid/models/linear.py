@@ -1,0 +1,129 @@
+"""Linear state-space models from data: the start of a neural one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+
+from sysid.data.records import Array
+
+
+@dataclass(frozen=True)
+class LinearStateSpace:
+    """``x(k+1) = A x(k) + B u(k)``, ``y(k) = C x(k) + D u(k)``."""
+
+    A: Array
+    B: Array
+    C: Array
+    D: Array
+
+
+def estimate_state_space(
+    blocks: list[tuple[Array, Array]], nx: int, feedthrough: bool = True
+) -> LinearStateSpace:
+    """Estimate a linear model of order ``nx`` by predictor-based subspace identification.
+
+    A long ARX model is fitted by least squares; its coefficients are the Markov parameters
+    of the one-step predictor, ``C (A - KC)^(i-1) [B - KD, K]``; they give the states up to
+    a change of basis by a singular value decomposition, and least squares on the states
+    gives the matrices. Unlike an impulse-response start this also works for a plant that
+    integrates or runs in closed loop, since the predictor is stable where the plant is not.
+
+    Args:
+        blocks: ``(u, y)`` of each record, ``(N, nu)`` and ``(N, ny)``, near zero mean. Rows
+            with a missing sample in reach are left out.
+        nx: order.
+        feedthrough: whether to estimate ``D``; else it is zero.
+
+    Returns:
+        A model whose states have unit variance over the records, with its poles inside the
+        unit circle.
+
+    Raises:
+        ValueError: if the records are too short for the order.
+
+    Source:
+        A. Chiuso, "The role of vector autoregressive modeling in predictor-based subspace
+        identification", Automatica 43(6), 2007.
+    """
+    nu, ny = blocks[0][0].shape[1], blocks[0][1].shape[1]
+    longest = max(len(y) for _, y in blocks)
+    past = min(max(20, 3 * nx), longest // 4)
+    if past * ny < nx:
+        raise ValueError(
+            f"nx must be at most {past * ny} for records of {longest} samples, got {nx}; "
+            "use a smaller order or longer records"
+        )
+    future = min(past, max(10, 2 * nx))
+    z, u, y, joins = _stacked(blocks, past)
+    width = nu + ny
+    design = np.hstack([z, u if feedthrough else u[:, :0], np.ones((len(z), 1))])
+    if len(design) < design.shape[1]:
+        raise ValueError(
+            f"records must be longer for nx={nx}: {len(design)} complete rows are too few for "
+            f"{design.shape[1]} coefficients; use a smaller order"
+        )
+    arx = _ridge(design, y)[: past * width].T.reshape(ny, past, width)  # newest lag first
+    # Row block j predicts y(k+j) from the past with j further lags moved out of it.
+    gamma = np.zeros((future, ny, past, width))
+    for j in range(future):
+        gamma[j, :, : past - j] = arx[:, j:]
+    gamma = gamma.reshape(future * ny, past * width)
+    root = scipy.linalg.cholesky(z.T @ z / len(z) + 1e-10 * np.eye(past * width), lower=True)
+    left, singular, _ = np.linalg.svd(gamma @ root, full_matrices=False)
+    basis = left[:, :nx].T @ gamma / np.maximum(singular[:nx], 1e-8 * singular[0])[:, None]
+    x = z @ basis.T  # unit variance
+    output = np.hstack([x, u if feedthrough else u[:, :0]])
+    weights = _ridge(output, y).T
+    c, d = weights[:, :nx], (weights[:, nx:] if feedthrough else np.zeros((ny, nu)))
+    innovation = y - output @ weights.T
+    rows = np.flatnonzero(joins)
+    state = np.hstack([x, u, innovation])[rows]
+    transition = _ridge(state, x[rows + 1]).T
+    return LinearStateSpace(_stable(transition[:, :nx]), transition[:, nx : nx + nu], c, d)
+
+
+def _stacked(
+    blocks: list[tuple[Array, Array]], past: int
+) -> tuple[Array, Array, Array, np.ndarray]:
+    """Return the past ``[u, y]`` of each sample, newest first, the samples, and their joins.
+
+    The last array says whether the row after one is the sample after it.
+    """
+    pasts, inputs, outputs, joins = [], [], [], []
+    for u, y in blocks:
+        if len(y) <= past:
+            continue
+        w = np.hstack([u, y])
+        windows = np.lib.stride_tricks.sliding_window_view(w[:-1], past, axis=0)
+        z = windows[:, :, ::-1].transpose(0, 2, 1).reshape(len(y) - past, -1)
+        good = ~(np.isnan(z).any(1) | np.isnan(w[past:]).any(1))
+        follows = np.append(good[1:], False)[good]
+        pasts.append(z[good])
+        inputs.append(u[past:][good])
+        outputs.append(y[past:][good])
+        joins.append(follows)
+    return np.vstack(pasts), np.vstack(inputs), np.vstack(outputs), np.concatenate(joins)
+
+
+def _ridge(design: Array, target: Array) -> Array:
+    """Least squares by normal equations with a ridge at the level of rounding."""
+    normal = design.T @ design
+    ridge = 1e-9 * max(float(np.trace(normal)) / len(normal), 1e-300)
+    out: Array = scipy.linalg.solve(
+        normal + ridge * np.eye(len(normal)), design.T @ target, assume_a="pos"
+    )
+    return out
+
+
+def _stable(a: Array, radius: float = 0.999) -> Array:
+    """Pull the eigenvalues outside ``radius`` back onto it: a free run must not explode."""
+    values, vectors = np.linalg.eig(a)
+    size = np.abs(values)
+    if not (size > radius).any():
+        return a
+    values = np.where(size > radius, values * radius / np.maximum(size, 1e-300), values)
+    out: Array = np.real(vectors @ np.diag(values) @ np.linalg.inv(vectors))
+    return out

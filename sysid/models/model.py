@@ -1,0 +1,296 @@
+"""Model: what every kind of model has, and the checks that a record belongs to it."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sysid.data.records import Array, Record, same_sampling_time
+from sysid.data.scaling import Scaling
+
+Carried = tuple[Tensor, ...]
+
+
+class Model(nn.Module, ABC):
+    """A model of a dynamic system with ``nu`` inputs and ``ny`` outputs.
+
+    What a user passes in or gets back is in physical units; ``scaling`` holds the map to
+    the units that the network works in, and is saved with the weights. A model that was
+    never fitted has the identity as its scaling.
+
+    A subclass keeps each argument of its constructor as an attribute of the same name, so
+    that it can be saved and built again.
+    """
+
+    kind: ClassVar[str]
+    losses: ClassVar[tuple[str, ...]]
+
+    def __init__(self, nu: int, ny: int) -> None:
+        super().__init__()
+        check_count("nu", nu, least=0)
+        check_count("ny", ny)
+        self.nu = nu
+        self.ny = ny
+        self.scaling = Scaling(nu, ny)
+        self.u_names: tuple[str, ...] = tuple(f"u{i + 1}" for i in range(nu))
+        self.y_names: tuple[str, ...] = tuple(f"y{i + 1}" for i in range(ny))
+        self.u_units: tuple[str, ...] = ("",) * nu
+        self.y_units: tuple[str, ...] = ("",) * ny
+        self.sampling_time: float | None = None
+        self.fitted = False
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments that build this model again."""
+        names = list(inspect.signature(type(self).__init__).parameters)[1:]
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def causal(self) -> bool:
+        """Whether ``y_hat(k)`` depends on nothing after ``k``."""
+        return True
+
+    @property
+    def n_memory(self) -> int:
+        """Measured samples that a simulation starts from when ``record.n_init`` is 0."""
+        return 0
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the weights."""
+        return next(self.parameters()).dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    def scoring_start(self, record: Record) -> int:
+        """Return the first sample of a simulation that counts."""
+        return record.n_init or self.n_memory
+
+    def describe(self, record: Record) -> None:
+        """Take channel names, units and the sampling time from a training record."""
+        self.u_names, self.y_names = record.u_names, record.y_names
+        self.u_units, self.y_units = record.u_units, record.y_units
+        self.sampling_time = record.sampling_time
+        self.fitted = True
+
+    def initialise(self, records: list[Record]) -> None:
+        """Start the linear part from a linear model of the training records, if there is one."""
+
+    @abstractmethod
+    def unfold(
+        self, u: Tensor, y: Tensor, washout: int = 0, carried: Carried | None = None
+    ) -> tuple[Tensor, Carried]:
+        """Simulate a batch of windows in the network's own units, differentiably.
+
+        Args:
+            u: ``(batch, time, nu)``.
+            y: ``(batch, time, ny)``; only what may start the simulation is looked at: the
+                first ``n_memory`` samples, and the first ``washout`` where the model feeds
+                back outputs. Nothing of it once ``carried`` is given.
+            washout: samples at the start of the window that the loss does not score.
+            carried: what an earlier call returned, to go on where it ended.
+
+        Returns:
+            ``y_hat`` of shape ``(batch, time, ny)``, and what the next call carries on.
+        """
+
+    @abstractmethod
+    def _simulate(self, u: Tensor, y: Tensor | None, n_init: int) -> Tensor:
+        """Simulate one record ``(N, nu)`` in the network's own units; ``(N, ny)``."""
+
+    def _predict(self, u: Tensor, y: Tensor, horizon: int) -> Tensor:
+        """Predict one record; an output-error model predicts what it simulates."""
+        raise NotImplementedError
+
+    @property
+    def output_error(self) -> bool:
+        """Whether measured outputs never enter, so that a prediction is a simulation."""
+        return False
+
+    @torch.no_grad()
+    def simulate(self, record: Record) -> Array:
+        """Free run: inputs and at most the first ``n_init`` measured outputs go in.
+
+        Args:
+            record: the experiment, in physical units. Its outputs after ``n_init`` (or
+                after ``n_memory`` samples where ``n_init`` is 0) are not looked at.
+
+        Returns:
+            ``(N, ny)`` in physical units. Rows that the model starts from are the measured
+            ones.
+
+        Raises:
+            ValueError: if the record's channels or sampling time are not the model's, an
+                input is missing, or outputs to start from are needed and not there.
+        """
+        self.check_record(record)
+        n_start = min(self.scoring_start(record), len(record))
+        needs = self.n_memory > 0 or (record.ny > 0 and record.n_init > 0 and self.starts_from_y)
+        y = None
+        if needs:
+            self._check_start(record, n_start)
+            y = self._scaled(record.y[:n_start], "y")
+        with _evaluating(self):
+            y_hat = self._simulate(self._scaled(record.u, "u"), y, n_start)
+        out = self._physical(y_hat)
+        if self.n_memory > 0:
+            out[:n_start] = record.y[:n_start]
+        return out
+
+    @property
+    def starts_from_y(self) -> bool:
+        """Whether measured outputs at the start are put to use."""
+        return self.n_memory > 0
+
+    @torch.no_grad()
+    def predict(self, record: Record, horizon: int = 1) -> Array:
+        """Predict ``horizon`` steps ahead.
+
+        Args:
+            record: the experiment with measured outputs, in physical units.
+            horizon: row ``k`` uses measured outputs up to ``k - horizon``.
+
+        Returns:
+            ``(N, ny)`` in physical units; NaN where there is not enough history.
+
+        Raises:
+            ValueError: as for ``simulate``, or for a horizon below 1.
+        """
+        check_count("horizon", horizon)
+        if self.output_error:
+            return self.simulate(record)
+        self.check_record(record, inputs=not isinstance(self, _TOLERATES_GAPS))
+        if record.ny == 0:
+            raise ValueError(
+                f"record {record.name!r} must have measured outputs to predict from, "
+                "got none; use simulate"
+            )
+        with _evaluating(self):
+            y_hat = self._predict(
+                self._scaled(record.u, "u"), self._scaled(record.y, "y"), horizon
+            )
+        return self._physical(y_hat)
+
+    def check_record(self, record: Record, inputs: bool = True) -> None:
+        """Raise if a record cannot belong to this model."""
+        if not isinstance(record, Record):
+            raise TypeError(f"record must be a sysid.Record, got {type(record).__name__}")
+        for what, mine, theirs, theirs_names in (
+            ("inputs", self.nu, record.nu, record.u_names),
+            ("outputs", self.ny, record.ny, record.y_names),
+        ):
+            if theirs != mine and not (what == "outputs" and theirs == 0):
+                raise ValueError(
+                    f"record {record.name!r} must have {mine} {what}, got {theirs}: "
+                    f"{list(theirs_names)}; choose the columns that the model was trained on"
+                )
+        for mine_names, names in (
+            (self.u_names, record.u_names),
+            (self.y_names, record.y_names),
+        ):
+            if names != mine_names and names and set(names) == set(mine_names):
+                raise ValueError(
+                    f"channels must be in the order {list(mine_names)}, got {list(names)}; "
+                    "read the columns in the model's order"
+                )
+        if not same_sampling_time(record.sampling_time, self.sampling_time):
+            raise ValueError(
+                f"sampling_time must be {self.sampling_time} s as in training, got "
+                f"{record.sampling_time} s; resample the record"
+            )
+        if inputs and record.nu:
+            rows = np.flatnonzero(np.isnan(record.u).any(axis=1))
+            if len(rows):
+                raise ValueError(
+                    f"inputs of record {record.name!r} must be complete, {len(rows)} of "
+                    f"{len(record)} rows miss a value, the first is row {rows[0]}; "
+                    "fill them or cut the record there"
+                )
+
+    def _check_start(self, record: Record, n_start: int) -> None:
+        if record.ny == 0:
+            raise ValueError(
+                f"record {record.name!r} must have the first {max(n_start, 1)} measured outputs "
+                "for this model to start from, got none"
+            )
+        if self.n_memory and np.isnan(record.y[:n_start]).any():
+            raise ValueError(
+                f"the first {n_start} outputs of record {record.name!r} must be complete to start "
+                "from; cut the record before them or set n_init"
+            )
+
+    def _scaled(self, block: Array, which: str) -> Tensor:
+        tensor = torch.tensor(np.asarray(block, dtype=np.float64), device=self.device)
+        scaled = self.scaling.scale_u(tensor) if which == "u" else self.scaling.scale_y(tensor)
+        return scaled.to(self.dtype)
+
+    def _physical(self, y_hat: Tensor) -> Array:
+        out: Array = self.scaling.unscale_y(y_hat.double()).cpu().numpy()
+        return out
+
+    def _scale_in(self, u: Tensor) -> Tensor:
+        """Scale the inputs of ``forward``, in the precision of the scaling."""
+        return self.scaling.scale_u(u.double()).to(self.dtype)
+
+    def _scale_out(self, y_hat: Tensor) -> Tensor:
+        return self.scaling.unscale_y(y_hat.double()).to(y_hat.dtype)
+
+    @abstractmethod
+    def example_input(self) -> Tensor:
+        """Return a smallest input of ``forward`` for the summary."""
+
+    def summary(self) -> None:
+        """Print the torchsummary table of layers, output shapes and parameters."""
+        from sysid.models.summary import print_summary
+
+        print_summary(self)
+
+    def save(self, path: str | Path) -> None:
+        """Write the model to one ``.safetensors`` file; see ``sysid.save``."""
+        from sysid.models.files import save
+
+        save(self, path)
+
+
+class GapTolerant:
+    """Marks kinds whose prediction looks at a bounded past, so that a gap ends by itself."""
+
+
+_TOLERATES_GAPS = GapTolerant
+
+
+class _evaluating:  # noqa: N801 - reads as a with-statement's verb
+    """Switch to evaluation mode and back."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.training = model.training
+
+    def __enter__(self) -> None:
+        self.model.eval()
+
+    def __exit__(self, *_: object) -> None:
+        self.model.train(self.training)
+
+
+def check_count(name: str, value: Any, least: int = 1) -> None:
+    """Raise unless a value is a whole number of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be a whole number, got {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+
+
+def check_choice(name: str, value: Any, allowed: Any) -> None:
+    """Raise unless a value is one of those allowed."""
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(map(str, allowed))}, got {value!r}")

@@ -1,0 +1,199 @@
+"""NARX: a feed-forward network on past outputs and inputs, one step ahead and in free run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from sysid.data.records import Record
+from sysid.data.regressors import Orders, narx_regressors
+from sysid.models.ffn import layers
+from sysid.models.model import Carried, GapTolerant, Model
+
+_ROWS = 4096  # windows predicted together; bounds the memory of a long record
+
+
+class NARX(GapTolerant, Model):
+    """Nonlinear autoregressive model with exogenous input.
+
+        y(k) = f(phi(k)) + L phi(k)
+        phi(k) = [y(k-1), ..., y(k-na), u(k-nk), u(k-nk-1), ..., u(k-nb)]
+
+    with ``f`` a feed-forward network and ``L phi`` the linear path.
+
+    Args:
+        nu: number of inputs.
+        ny: number of outputs.
+        na: largest output lag.
+        nb: largest input lag.
+        nk: smallest input lag.
+        hidden_sizes: neurons of each hidden layer of ``f``.
+        activation: as for ``FFN``.
+        linear: whether there is a linear path.
+    """
+
+    kind: ClassVar[str] = "narx"
+    losses: ClassVar[tuple[str, ...]] = ("one_step", "subsequence", "full_sequence")
+
+    def __init__(
+        self,
+        nu: int,
+        ny: int,
+        na: int,
+        nb: int,
+        nk: int = 0,
+        hidden_sizes: Sequence[int] = (32,),
+        activation: str = "tanh",
+        linear: bool = True,
+    ) -> None:
+        super().__init__(nu, ny)
+        self.orders = Orders(na, nb, nk)
+        self.na, self.nb, self.nk = na, nb, nk
+        self.hidden_sizes = tuple(hidden_sizes)
+        self.activation = activation
+        self.linear = linear
+        width = na * ny + (nb - nk + 1) * nu
+        if width == 0:
+            raise ValueError("na must be at least 1 for a model without inputs, got 0")
+        self.network = layers(width, self.hidden_sizes, ny, activation)
+        self.linear_path = nn.Linear(width, ny, bias=False) if linear else None
+
+    @property
+    def n_memory(self) -> int:
+        """The largest lag."""
+        return self.orders.max_lag
+
+    def forward(self, phi: Tensor) -> Tensor:
+        """Return ``y(k)``, ``(..., ny)``, for regressors ``phi(k)``, in physical units."""
+        split = self.na * self.ny
+        y, u = phi[..., :split].double(), phi[..., split:].double()
+        y = self.scaling.scale_y(y.unflatten(-1, (-1, self.ny))).flatten(-2) if split else y
+        u = self.scaling.scale_u(u.unflatten(-1, (-1, self.nu))).flatten(-2) if self.nu else u
+        return self._scale_out(self.core(torch.cat([y, u], -1).to(self.dtype)))
+
+    def core(self, phi: Tensor) -> Tensor:
+        """Return ``y(k)`` for regressors in the network's own units."""
+        out: Tensor = self.network(phi)
+        return out if self.linear_path is None else out + self.linear_path(phi)
+
+    def rollout(self, u: Tensor, y_start: Tensor) -> Tensor:
+        """Free run of a batch in physical units, differentiable.
+
+        Args:
+            u: ``(batch, time, nu)``.
+            y_start: ``(batch, n, ny)``, the first outputs; ``n`` at least the largest lag.
+
+        Returns:
+            ``(batch, time, ny)``, of which the first ``n`` are ``y_start``.
+
+        Raises:
+            ValueError: if ``y_start`` is shorter than the largest lag.
+        """
+        if y_start.shape[1] < self.n_memory:
+            raise ValueError(
+                f"y_start must hold at least {self.n_memory} samples, got {y_start.shape[1]}"
+            )
+        start = self.scaling.scale_y(y_start.double()).to(self.dtype)
+        free = self._free_run(self._scale_in(u), start)
+        return torch.cat([y_start, self._scale_out(free)], dim=1)
+
+    def _free_run(self, u: Tensor, y_start: Tensor) -> Tensor:
+        """Return the outputs after ``y_start``, ``(batch, time - n, ny)``, in own units.
+
+        The part of the first layer that sees inputs is one product over all samples; only
+        what depends on fed-back outputs is done step by step.
+        """
+        n, split = y_start.shape[1], self.na * self.ny
+        lags = [u[:, n - lag : u.shape[1] - lag] for lag in range(self.nk, self.nb + 1)]
+        phi_u = torch.cat(lags, dim=-1)  # (B, T - n, (nb - nk + 1) * nu)
+        first, rest = self.network[0], self.network[1:]
+        if not isinstance(first, nn.Linear):
+            raise TypeError("the first layer must be linear")
+        weight_y = first.weight[:, :split].T
+        given = phi_u @ first.weight[:, split:].T + first.bias
+        direct_y: Tensor | None = None
+        direct: Tensor | None = None
+        if self.linear_path is not None:
+            direct_y = self.linear_path.weight[:, :split].T
+            direct = phi_u @ self.linear_path.weight[:, split:].T
+        if self.na == 0:
+            out: Tensor = rest(given)
+            return out if direct is None else out + direct
+        past = y_start[:, n - self.na :].flip(1).flatten(1)  # newest first, (B, na * ny)
+        outputs = []
+        for k, step in enumerate(given.unbind(1)):
+            y: Tensor = rest(step + past @ weight_y)
+            if direct is not None and direct_y is not None:
+                y = y + direct[:, k] + past @ direct_y
+            outputs.append(y)
+            past = torch.cat([y, past[:, : -self.ny]], dim=1)
+        return torch.stack(outputs, dim=1) if outputs else y_start[:, :0]
+
+    def unfold(
+        self, u: Tensor, y: Tensor, washout: int = 0, carried: Carried | None = None
+    ) -> tuple[Tensor, Carried]:
+        """Free run from the first ``n_memory`` measured outputs."""
+        if carried is not None:
+            u_past, y_past = carried
+            y_hat = self._free_run(torch.cat([u_past, u], 1), y_past)
+            u_all, y_all = torch.cat([u_past, u], 1), torch.cat([y_past, y_hat], 1)
+        else:
+            n = self.n_memory
+            y_hat = torch.cat([y[:, :n], self._free_run(u, y[:, :n])], 1)
+            u_all, y_all = u, y_hat
+        start = u_all.shape[1] - self.n_memory
+        return y_hat, (u_all[:, start:], y_all[:, start:])
+
+    def _simulate(self, u: Tensor, y: Tensor | None, n_init: int) -> Tensor:
+        start = y if y is not None else u.new_zeros(0, self.ny)
+        held = max(self.n_memory - n_init, 0)  # a lag before the first sample holds it
+        if held:
+            u = torch.cat([u[:1].expand(held, -1), u])
+            start = torch.cat([start[:1].expand(held, -1), start])
+        free = self._free_run(u[None], start[None])[0]
+        return torch.cat([start[held:], free])
+
+    def _predict(self, u: Tensor, y: Tensor, horizon: int) -> Tensor:
+        out = torch.full_like(y, torch.nan)
+        length = self.n_memory + horizon
+        if len(y) < length:
+            return out
+        u_windows = u.unfold(0, length, 1).transpose(1, 2)  # (M, length, nu)
+        y_windows = y.unfold(0, length, 1).transpose(1, 2)
+        for s in range(0, len(u_windows), _ROWS):
+            free = self._free_run(
+                u_windows[s : s + _ROWS], y_windows[s : s + _ROWS, : self.n_memory]
+            )
+            out[length - 1 + s : length - 1 + s + len(free)] = free[:, -1]
+        return out
+
+    def initialise(self, records: list[Record]) -> None:
+        """Put the linear ARX model found by least squares into the linear path."""
+        if self.linear_path is None:
+            return
+        scaled = [self._scaled_record(r) for r in records]
+        phi, target = narx_regressors(scaled, self.na, self.nb, self.nk)
+        rows = torch.tensor(phi)
+        rows = torch.cat([rows, rows.new_ones(len(rows), 1)], dim=1)
+        solution = torch.linalg.lstsq(rows, torch.tensor(target), driver="gelsd").solution
+        last = self.network[-1]
+        if not isinstance(last, nn.Linear):
+            raise TypeError("the last layer must be linear")
+        with torch.no_grad():
+            self.linear_path.weight.copy_(solution[:-1].T)
+            last.bias.copy_(solution[-1])
+            # Small, not zero: the network starts next to the linear model, with gradients
+            # that differ from neuron to neuron.
+            last.weight.mul_(0.01)
+
+    def _scaled_record(self, record: Record) -> Record:
+        u = self.scaling.scale_u(torch.tensor(record.u).to(self.device)).cpu().numpy()
+        y = self.scaling.scale_y(torch.tensor(record.y).to(self.device)).cpu().numpy()
+        return Record(u if self.nu else None, y)
+
+    def example_input(self) -> Tensor:
+        """Return one row of regressors."""
+        return torch.zeros(2, self.na * self.ny + (self.nb - self.nk + 1) * self.nu)

@@ -1,0 +1,147 @@
+"""StateSpace: the general recurrent network, two feed-forward networks beside a linear system."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from sysid.data.records import Record
+from sysid.models.ffn import layers
+from sysid.models.linear import estimate_state_space
+from sysid.models.model import Carried, check_count
+from sysid.models.stateful import StatefulModel
+
+
+class StateSpace(StatefulModel):
+    """Neural state-space model.
+
+        x(k+1) = A x(k) + B u(k) + f(x(k), u(k))
+        y(k)   = C x(k) + D u(k) + g(x(k), u(k))
+
+    ``f`` and ``g`` are feed-forward networks whose last layers start at zero: the model
+    starts as its linear part, which ``fit`` estimates from the training records by a
+    subspace method.
+
+    Args:
+        nu: number of inputs.
+        ny: number of outputs.
+        nx: number of states.
+        hidden_sizes: neurons of each hidden layer of ``f``; ``()`` for a linear state equation.
+        output_hidden_sizes: the same for ``g``; ``None`` as in ``f``, ``()`` for a linear output
+            map.
+        activation: as for ``FFN``.
+        feedthrough: whether ``y(k)`` depends on ``u(k)`` directly.
+        initial_state: ``zero``, ``learned``, ``encoder`` or ``estimated``.
+        n_init: measured samples that the encoder sees.
+    """
+
+    kind: ClassVar[str] = "state_space"
+    batch_dim: ClassVar[int] = 0
+    feedback = False
+
+    def __init__(
+        self,
+        nu: int,
+        ny: int,
+        nx: int,
+        hidden_sizes: Sequence[int] = (15,),
+        output_hidden_sizes: Sequence[int] | None = None,
+        activation: str = "tanh",
+        feedthrough: bool = True,
+        initial_state: str = "estimated",
+        n_init: int = 0,
+    ) -> None:
+        super().__init__(nu, ny)
+        check_count("nx", nx)
+        self.nx = nx
+        self.hidden_sizes = tuple(hidden_sizes)
+        self.output_hidden_sizes = (
+            None if output_hidden_sizes is None else tuple(output_hidden_sizes)
+        )
+        self.activation, self.feedthrough = activation, feedthrough
+        self.initial_state, self.n_init = initial_state, n_init
+        g_sizes = self.hidden_sizes if output_hidden_sizes is None else tuple(output_hidden_sizes)
+        g_inputs = nx + nu * feedthrough
+        self.A = nn.Linear(nx, nx, bias=not self.hidden_sizes)
+        self.B = nn.Linear(nu, nx, bias=False) if nu else None
+        self.C = nn.Linear(nx, ny, bias=not g_sizes)
+        self.D = nn.Linear(nu, ny, bias=False) if nu and feedthrough else None
+        self.f = layers(nx + nu, self.hidden_sizes, nx, activation) if hidden_sizes else None
+        self.g = layers(g_inputs, g_sizes, ny, activation) if g_sizes else None
+        with torch.no_grad():
+            self.A.weight.copy_(0.9 * torch.eye(nx))
+            for bias in (self.A.bias, self.C.bias):
+                if bias is not None:
+                    bias.zero_()
+            for network in (self.f, self.g):
+                if network is not None:
+                    for parameter in network[-1].parameters():
+                        parameter.zero_()
+        self._prepare_state()
+
+    @property
+    def state_size(self) -> int:
+        """The states."""
+        return self.nx
+
+    def _pack(self, flat: Tensor) -> Carried:
+        return (flat,)
+
+    def _run(self, inputs: Tensor, state: Carried) -> tuple[Tensor, Carried]:
+        (x,) = state
+        transition = self.A.weight.T
+        given = inputs.new_zeros(*inputs.shape[:2], self.nx)
+        if self.B is not None:
+            given = given + self.B(inputs)
+        if self.A.bias is not None:
+            given = given + self.A.bias
+        states = []
+        if self.f is None:
+            for step in given.unbind(1):
+                states.append(x)
+                x = step + x @ transition
+        else:
+            first, rest = self.f[0], self.f[1:]
+            if not isinstance(first, nn.Linear):
+                raise TypeError("the first layer must be linear")
+            inner = inputs @ first.weight[:, self.nx :].T + first.bias
+            weight_x = first.weight[:, : self.nx].T
+            for step, inner_step in zip(given.unbind(1), inner.unbind(1), strict=True):
+                states.append(x)
+                x = step + x @ transition + rest(inner_step + x @ weight_x)
+        # (B, T, nx); x is the state after the last sample
+        trajectory = torch.stack(states, 1) if states else x[:, None][:, :0]
+        return self._output(trajectory, inputs), (x,)
+
+    def _output(self, x: Tensor, u: Tensor) -> Tensor:
+        y: Tensor = self.C(x)
+        if self.D is not None:
+            y = y + self.D(u)
+        if self.g is not None:
+            y = y + self.g(torch.cat([x, u], -1) if self.feedthrough else x)
+        return y
+
+    def initialise(self, records: list[Record]) -> None:
+        """Start from the linear state-space model of the training records."""
+        blocks = [
+            (
+                self.scaling.scale_u(torch.tensor(r.u).to(self.device)).cpu().numpy(),
+                self.scaling.scale_y(torch.tensor(r.y).to(self.device)).cpu().numpy(),
+            )
+            for r in records
+        ]
+        linear = estimate_state_space(blocks, self.nx, self.feedthrough)
+        with torch.no_grad():
+            self.A.weight.copy_(torch.tensor(linear.A))
+            self.C.weight.copy_(torch.tensor(linear.C))
+            if self.B is not None:
+                self.B.weight.copy_(torch.tensor(linear.B))
+            if self.D is not None:
+                self.D.weight.copy_(torch.tensor(linear.D))
+
+    def example_input(self) -> Tensor:
+        """Return a batch of two windows."""
+        return torch.zeros(2, self.n_init + 5, self.nu)

@@ -1,0 +1,306 @@
+"""Models with a state: where the state starts, how it is carried, simulation and prediction."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from sysid.models.ffn import layers
+from sysid.models.model import Carried, Model, check_choice, check_count
+
+INITIAL_STATES = ("zero", "learned", "encoder", "estimated")
+
+_ROWS = 4096  # restarts predicted together; bounds the memory of a long record
+
+
+class LearnedState(nn.Module):
+    """An initial state that is trained with the weights, ``(state_size,)``."""
+
+    def __init__(self, state_size: int) -> None:
+        super().__init__()
+        self.value = nn.Parameter(torch.zeros(state_size))
+
+    def forward(self, batch: int) -> Tensor:
+        """Return the state for each of a batch, ``(batch, state_size)``."""
+        return self.value.expand(batch, -1)
+
+
+class Encoder(nn.Module):
+    """Computes the state after a window of ``length`` measured samples of ``u`` and ``y``."""
+
+    def __init__(self, nu: int, ny: int, length: int, state_size: int) -> None:
+        super().__init__()
+        self.network = layers(length * (nu + ny), (max(32, 2 * state_size),), state_size, "tanh")
+
+    def forward(self, u: Tensor, y: Tensor) -> Tensor:
+        """Return ``(batch, state_size)`` from ``(batch, length, nu)`` and ``(batch, length, ny)``."""
+        out: Tensor = self.network(torch.cat([u.flatten(1), y.flatten(1)], dim=1))
+        return out
+
+
+class StatefulModel(Model):
+    """A model ``x(k+1) = f(x(k), u(k))``, ``y(k) = g(x(k), u(k))`` that can go on from a state.
+
+    ``initial_state`` says where a simulation starts:
+
+    - ``zero``: from zero;
+    - ``learned``: from a state that is trained with the weights;
+    - ``encoder``: from the state that a network computes from the ``n_init`` measured samples
+      before it;
+    - ``estimated``: from the state that fits the first ``record.n_init`` measured outputs best
+      (least squares by damped Gauss-Newton steps); from zero where ``n_init`` is 0, and in
+      the windows of training.
+    """
+
+    losses: ClassVar[tuple[str, ...]] = ("subsequence", "full_sequence")
+
+    batch_dim: ClassVar[int] = 0  # of the state's tensors
+    feedback: bool
+    initial_state: str
+    n_init: int
+
+    def _prepare_state(self) -> None:
+        """Make what ``initial_state`` needs; the subclass knows its ``state_size`` by now."""
+        check_choice("initial_state", self.initial_state, INITIAL_STATES)
+        check_count("n_init", self.n_init, least=0)
+        self.learned_state = (
+            LearnedState(self.state_size) if self.initial_state == "learned" else None
+        )
+        self.encoder: Encoder | None = None
+        if self.initial_state == "encoder":
+            if self.n_init < 1:
+                raise ValueError(
+                    'n_init must be at least 1 with initial_state="encoder", got '
+                    f"{self.n_init}; give the number of samples that the encoder sees"
+                )
+            self.encoder = Encoder(self.nu, self.ny, self.n_init, self.state_size)
+        elif self.n_init:
+            raise ValueError(
+                f'n_init must be 0 with initial_state="{self.initial_state}", got {self.n_init}; '
+                "only an encoder has a window of its own"
+            )
+
+    @property
+    @abstractmethod
+    def state_size(self) -> int:
+        """Numbers in the state."""
+
+    @abstractmethod
+    def _pack(self, flat: Tensor) -> Carried:
+        """Turn ``(batch, state_size)`` into the state's own tensors."""
+
+    @abstractmethod
+    def _run(self, inputs: Tensor, state: Carried) -> tuple[Tensor, Carried]:
+        """Run over ``(batch, time, nu [+ ny])`` in own units from a state."""
+
+    @property
+    def n_memory(self) -> int:
+        """The encoder's window."""
+        return self.n_init
+
+    @property
+    def output_error(self) -> bool:
+        """Fed with inputs alone, without an encoder, it never sees a measured output."""
+        return not self.feedback and self.encoder is None
+
+    @property
+    def starts_from_y(self) -> bool:
+        """Whether measured outputs at the start are put to use."""
+        return self.feedback or self.initial_state in ("encoder", "estimated")
+
+    def forward(self, u: Tensor, state: Carried | None = None) -> tuple[Tensor, Carried]:
+        """Run over a batch of sequences in physical units.
+
+        Args:
+            u: ``(batch, time, nu)``.
+            state: what an earlier call returned, to go on where it ended; the model's own
+                initial state if ``None`` (zero, unless it is learned).
+
+        Returns:
+            ``y_hat`` of shape ``(batch, time, ny)``, and the state after the last sample.
+
+        Raises:
+            ValueError: if a model that sees the future is asked to go on from a state.
+        """
+        if state is None:
+            state = self._start(u.shape[0], u)
+        elif not self.causal:
+            raise ValueError(
+                "state must be None for a bidirectional model, which needs whole records: it "
+                "sees the future, so a sequence cannot go through in pieces"
+            )
+        y_hat, state = self._continue(self._scale_in(u), state)
+        return self._scale_out(y_hat), state
+
+    def _start(self, batch: int, like: Tensor) -> Carried:
+        """Return the state that needs no measurement, with a zero output to feed back."""
+        if self.learned_state is not None:
+            flat = self.learned_state(batch)
+        else:
+            flat = torch.zeros(batch, self.state_size, dtype=self.dtype, device=like.device)
+        state = self._pack(flat)
+        return (*state, flat.new_zeros(batch, self.ny)) if self.feedback else state
+
+    def _encode(self, u: Tensor, y: Tensor) -> Carried:
+        """Return the state after a measured window."""
+        if self.encoder is None:
+            raise TypeError("this model has no encoder")
+        state = self._pack(self.encoder(u, y))
+        return (*state, y[:, -1]) if self.feedback else state
+
+    def _continue(
+        self, u: Tensor, state: Carried, y_before: Tensor | None = None
+    ) -> tuple[Tensor, Carried]:
+        """Run from a state; a model with feedback is given ``y(k-1)`` as far as measured.
+
+        Args:
+            u: ``(batch, time, nu)`` in own units.
+            state: the state; with feedback its last tensor is the output to feed back.
+            y_before: ``(batch, m, ny)``: measured ``y(k-1)`` for the first ``m`` samples.
+        """
+        if not self.feedback:
+            return self._run(u, state)
+        *inner, y_last = state
+        hidden: Carried = tuple(inner)
+        pieces: list[Tensor] = []
+        m = 0
+        if y_before is not None and (m := min(y_before.shape[1], u.shape[1])):
+            y_hat, hidden = self._run(torch.cat([u[:, :m], y_before[:, :m]], -1), hidden)
+            pieces.append(y_hat)
+            y_last = y_hat[:, -1]
+        for k in range(m, u.shape[1]):
+            y_hat, hidden = self._run(torch.cat([u[:, k : k + 1], y_last[:, None]], -1), hidden)
+            pieces.append(y_hat)
+            y_last = y_hat[:, 0]
+        return torch.cat(pieces, dim=1), (*hidden, y_last)
+
+    def unfold(
+        self, u: Tensor, y: Tensor, washout: int = 0, carried: Carried | None = None
+    ) -> tuple[Tensor, Carried]:
+        """Run over windows from the initial state, or on from ``carried``."""
+        if carried is not None:
+            return self._continue(u, carried)
+        m = self.n_memory
+        if m:
+            y_hat, state = self._continue(u[:, m:], self._encode(u[:, :m], y[:, :m]))
+            return torch.cat([y[:, :m], y_hat], dim=1), state
+        return self._continue(u, self._start(u.shape[0], u), _delayed(y[:, :washout]))
+
+    def _simulate(self, u: Tensor, y: Tensor | None, n_init: int) -> Tensor:
+        if (m := self.n_memory) and y is not None:
+            held = max(m - n_init, 0)  # a window before the first sample holds it
+            u_window = torch.cat([u[:1].expand(held, -1), u[:n_init]])[None, -m:]
+            y_window = torch.cat([y[:1].expand(held, -1), y])[None, -m:]
+            y_hat, _ = self._continue(u[None, n_init:], self._encode(u_window, y_window))
+            return torch.cat([y, y_hat[0]])
+        state = self._start(1, u)
+        y_before = None
+        if y is not None and self.feedback:
+            y_before = _delayed(y[None])
+        if y is not None and self.initial_state == "estimated" and n_init:
+            state = self._estimated_state(u[:n_init], y)
+        return self._continue(u[None], state, y_before)[0][0]
+
+    def _estimated_state(self, u: Tensor, y: Tensor, steps: int = 30) -> Carried:
+        """Return the initial state that fits measured ``y`` best, by least squares.
+
+        Damped Gauss-Newton (Levenberg-Marquardt) steps from the zero state; the damping also
+        keeps directions that the data do not see near zero. One forward and backward pass
+        of ``n * ny`` copies gives all rows of the Jacobian.
+        """
+        n, d = y.numel(), self.state_size
+        target, seen = y.flatten().nan_to_num(), ~y.flatten().isnan()
+
+        def residual(z: Tensor) -> Tensor:
+            state = self._pack(z)
+            if self.feedback:
+                state = (*state, z.new_zeros(len(z), self.ny))
+            y_hat, _ = self._continue(
+                u.expand(len(z), -1, -1),
+                state,
+                _delayed(y.nan_to_num().expand(len(z), -1, -1)) if self.feedback else None,
+            )
+            return (y_hat.flatten(1) - target) * seen  # (copies, n)
+
+        z = target.new_zeros(d)
+        damping: float | None = None
+        with torch.enable_grad():
+            for _ in range(steps):
+                copies = z.expand(n, d).clone().requires_grad_()
+                r = residual(copies)
+                (jacobian,) = torch.autograd.grad(r.diagonal().sum(), copies)
+                e, normal = r[0].detach(), jacobian.T @ jacobian
+                scale = float(normal.diagonal().max())
+                if not scale > 0:
+                    break
+                damping = 1e-3 * scale if damping is None else max(damping / 10, 1e-9 * scale)
+                before, after = float(e @ e), float("inf")
+                while not after < before and damping < 1e9 * scale:
+                    ridge = damping * torch.eye(d, dtype=z.dtype, device=z.device)
+                    step = torch.linalg.solve(normal + ridge, jacobian.T @ e)
+                    with torch.no_grad():
+                        trial = residual((z - step)[None])[0]
+                    after = float(trial @ trial)
+                    damping *= 1 if after < before else 10
+                if not after < before:
+                    break
+                z = z - step
+                if before - after <= 1e-9 * before:
+                    break
+        state = self._pack(z[None].detach())
+        return (*state, z.new_zeros(1, self.ny)) if self.feedback else state
+
+    def _predict(self, u: Tensor, y: Tensor, horizon: int) -> Tensor:
+        if self.encoder is not None:
+            return self._predict_restarted(u, y, horizon)
+        return self._predict_carried(u, y, horizon)
+
+    def _predict_restarted(self, u: Tensor, y: Tensor, horizon: int) -> Tensor:
+        """Each row restarts from the measured window that ends ``horizon`` samples earlier."""
+        out = torch.full_like(y, torch.nan)
+        m, length = self.n_memory, self.n_memory + horizon
+        if len(y) < length:
+            return out
+        u_windows = u.unfold(0, length, 1).transpose(1, 2)  # (M, length, nu)
+        y_windows = y.unfold(0, length, 1).transpose(1, 2)
+        for s in range(0, len(u_windows), _ROWS):
+            u_part, y_part = u_windows[s : s + _ROWS], y_windows[s : s + _ROWS, :m]
+            y_hat, _ = self._continue(u_part[:, m:], self._encode(u_part[:, :m], y_part))
+            out[length - 1 + s : length - 1 + s + len(y_hat)] = y_hat[:, -1]
+        return out
+
+    def _predict_carried(self, u: Tensor, y: Tensor, horizon: int) -> Tensor:
+        """Row ``k``: measured feedback up to ``y(k - horizon)``, the model's own after it."""
+        out = torch.full_like(y, torch.nan)
+        if len(y) <= horizon:
+            return out
+        # Before sample k the state holds the measured y(k-1), or where that is missing the
+        # model's own, so that a gap does no harm beyond itself.
+        state = (*self._start(1, u)[:-1], y[:1].nan_to_num())
+        restarts = [state]
+        for k in range(len(y) - horizon):
+            _, (*hidden, y_own) = self._continue(u[None, k : k + 1], state)
+            y_last = torch.where(y[k : k + 1].isnan(), y_own, y[k : k + 1])
+            state = (*hidden, y_last)
+            restarts.append(state)
+        windows = u.unfold(0, horizon, 1).transpose(1, 2)  # (N - horizon + 1, horizon, nu)
+        for s in range(1, len(restarts), _ROWS):
+            parts = list(zip(*restarts[s : s + _ROWS], strict=True))
+            hidden_parts = [torch.cat(p, self.batch_dim) for p in parts[:-1]]
+            batch = (*hidden_parts, torch.cat(parts[-1]))
+            y_hat, _ = self._continue(windows[s : s + _ROWS], batch)
+            first = s + horizon - 1
+            out[first : first + len(y_hat)] = y_hat[:, -1]
+        return out
+
+
+def _delayed(y: Tensor) -> Tensor:
+    """Return ``y(k-1)`` for ``k = 0, 1, ..., n`` from ``n`` samples, the first one held.
+
+    ``(batch, n + 1, ny)``: the last measured output is fed to the sample after it. A missing
+    one counts as zero, which is the mean in the network's own units.
+    """
+    return torch.cat([y[:, :1], y], dim=1).nan_to_num()

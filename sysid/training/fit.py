@@ -1,0 +1,106 @@
+"""fit: train a model to the end and say what was reached."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from pydantic import ValidationError
+
+from sysid.data.records import Record
+from sysid.models import Model
+from sysid.training.settings import TrainingSettings
+from sysid.training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """A trained model and how it came about.
+
+    ``history`` has a row per epoch: epoch, train_loss, valid_loss, learning_rate, seconds.
+    ``best_epoch`` is the one whose weights the model has. ``stopped_because`` is
+    ``max_epochs``, ``patience``, ``seconds``, ``diverged`` or ``interrupted``.
+    """
+
+    model: Model
+    history: pd.DataFrame
+    best_epoch: int
+    stopped_because: str
+
+
+def fit(
+    model: Model,
+    train: Record | Iterable[Record],
+    valid: Record | Iterable[Record] | None = None,
+    *,
+    progress: bool | None = None,
+    **settings: Any,
+) -> FitResult:
+    """Train a model in place and return it with its history.
+
+    Args:
+        model: the model to train.
+        train: training records.
+        valid: held-out records; the weights with the best free run on them are kept. Without
+            them it is the epoch with the lowest training loss.
+        progress: whether to show a progress bar; ``None``: if standard error is a terminal.
+        **settings: the keys of a config's ``training`` section, see ``TrainingSettings``.
+
+    Raises:
+        ValueError: for settings that are wrong or do not go with the model and records.
+
+    Example:
+        >>> import sysid
+        >>> record = sysid.generate("linear", 300, seed=0)
+        >>> train, valid = sysid.split_time(record, 0.3, gap=2)
+        >>> model = sysid.NARX(nu=1, ny=1, na=2, nb=2, hidden_sizes=(4,))
+        >>> result = sysid.fit(model, train, valid, max_epochs=3)
+        >>> result.stopped_because
+        'max_epochs'
+    """
+    return run_to_end(Trainer(model, train, valid, checked_settings(settings)), progress)
+
+
+def run_to_end(
+    trainer: Trainer,
+    progress: bool | None = None,
+    after_epoch: Callable[[Trainer], None] | None = None,
+) -> FitResult:
+    """Run a trainer's epochs; Ctrl-C ends them and keeps the best model."""
+    from sysid.training.progress import ProgressBar
+
+    show = sys.stderr.isatty() if progress is None else progress
+    try:
+        with ProgressBar(trainer.settings.max_epochs, show) as bar:
+            for epoch in trainer.epochs():
+                bar.update(epoch)
+                if after_epoch is not None:
+                    after_epoch(trainer)
+    except KeyboardInterrupt:
+        trainer.stopped_because = "interrupted"
+    return FitResult(trainer.model, trainer.frame(), trainer.best_epoch, trainer.stopped_because)
+
+
+def checked_settings(values: dict[str, Any]) -> TrainingSettings:
+    """Return the settings, or one error that lists all that is wrong with them."""
+    try:
+        return TrainingSettings(**values)
+    except ValidationError as error:
+        raise ValueError("; ".join(problems(error))) from None
+
+
+def problems(error: ValidationError, prefix: str = "") -> list[str]:
+    """Return ``path message, got value`` for each problem that pydantic found."""
+    out = []
+    for e in error.errors(include_url=False):
+        path = ".".join(str(p) for p in e["loc"])
+        if e["type"] == "extra_forbidden":
+            message = "is not a key that is known here"
+        else:
+            message = e["msg"][0].lower() + e["msg"][1:]
+            message = f"must be right: {message}, got {e['input']!r}"
+        out.append(f"{prefix}{path} {message}")
+    return out

@@ -1,0 +1,103 @@
+"""The settings of a training, one model that `fit` and a config's `training` section share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+LossName = Literal["one_step", "subsequence", "full_sequence"]
+OptimiserName = Literal["sgd", "adam", "adamw", "lbfgs"]
+ScheduleName = Literal["constant", "cosine", "one_cycle", "plateau"]
+ScalerName = Literal["standard", "minmax", "robust", "none"]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class TrainingSettings(BaseModel):
+    """How a model is trained."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    loss: LossName | None = Field(
+        None,
+        description="what is unfolded; subsequence for a model with a state, else one_step",
+    )
+    length: int = Field(100, ge=1, description="samples of a window (loss: subsequence)")
+    stride: int = Field(1, ge=1, description="samples between window starts")
+    washout: int = Field(0, ge=0, description="samples at the start that the loss skips")
+    truncate: int | None = Field(
+        None,
+        ge=1,
+        description="samples between cuts of the gradient, the state carried on "
+        "(loss: full_sequence); null for none",
+    )
+    batch_size: int | None = Field(
+        None, ge=1, description="windows, rows or records a step; null for all at once"
+    )
+    optimiser: OptimiserName = "adam"
+    learning_rate: Positive | None = Field(
+        None, description="step size; null for 1e-2 (sgd), 1e-3 (adam, adamw), 1 (lbfgs)"
+    )
+    momentum: float = Field(0.0, ge=0, lt=1, description="of sgd")
+    weight_decay: float = Field(0.0, ge=0, description="of sgd, adam and adamw")
+    schedule: ScheduleName = "constant"
+    clip: Positive | None = Field(None, description="largest norm of the gradient")
+    max_epochs: int = Field(100, ge=1)
+    patience: int | None = Field(
+        None, ge=1, description="epochs without a better validation before stopping"
+    )
+    seconds: Positive | None = Field(None, description="time after which no epoch is begun")
+    dtype: Literal["float32", "float64"] | None = Field(
+        None, description="null for float32, and float64 with lbfgs"
+    )
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    seed: int = Field(0, ge=0, description="of the batches' order and of dropout")
+    scaling_u: ScalerName = "standard"
+    scaling_y: ScalerName = "standard"
+    output_weights: list[Positive] | None = Field(
+        None, description="importance of each output, beside its scale"
+    )
+    linear_start: bool = Field(
+        True, description="whether the linear path starts from an estimated linear model"
+    )
+    history: int = Field(50, ge=1, description="curvature pairs that lbfgs keeps")
+
+    @property
+    def step_size(self) -> float:
+        """The learning rate, or the optimiser's default."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return {"sgd": 1e-2, "adam": 1e-3, "adamw": 1e-3, "lbfgs": 1.0}[self.optimiser]
+
+    def conflicts(self, kind: str, losses: tuple[str, ...], n_memory: int) -> list[tuple[str, str]]:
+        """Return ``(key, message)`` of each setting that the model or the others rule out."""
+        out = []
+        if self.loss is not None and self.loss not in losses:
+            out.append(("loss", f"must be one of {', '.join(losses)} for {kind}, got {self.loss}"))
+        loss = self.loss or losses[0]
+        first = max(self.washout, n_memory)
+        if loss == "subsequence" and first >= self.length:
+            out.append(
+                (
+                    "length",
+                    f"must be more than the {first} samples that start each window "
+                    f"(washout, lags or encoder), got {self.length}",
+                )
+            )
+        if loss == "one_step" and self.washout:
+            out.append(("washout", f"must be 0 with loss one_step, got {self.washout}"))
+        if self.truncate is not None and loss != "full_sequence":
+            out.append(("truncate", f"needs loss full_sequence, got {loss}"))
+        if self.truncate is not None and self.truncate <= first:
+            out.append(("truncate", f"must be more than {first} samples, got {self.truncate}"))
+        if self.optimiser == "lbfgs":
+            for key in ("batch_size", "truncate", "clip"):
+                if getattr(self, key) is not None:
+                    out.append((key, "must be null with lbfgs, which takes everything at once"))
+            if self.schedule != "constant":
+                out.append(("schedule", f"must be constant with lbfgs, got {self.schedule}"))
+            if self.weight_decay:
+                out.append(("weight_decay", f"must be 0 with lbfgs, got {self.weight_decay}"))
+        if self.momentum and self.optimiser != "sgd":
+            out.append(("momentum", f"must be 0 with {self.optimiser}, got {self.momentum}"))
+        return out

@@ -1,0 +1,234 @@
+"""Trainer: the loop over epochs, validation by free run, and the best weights kept."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from sysid.data.records import Record, as_records
+from sysid.models import Model
+from sysid.training.losses import LOSSES
+from sysid.training.optimisers import make_optimiser
+from sysid.training.settings import TrainingSettings
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one pass over the training data reached.
+
+    ``train_loss`` is the mean over the epoch's steps, each before its step; ``valid_loss`` is
+    of the free run after the epoch. Both are mean squares in units of the outputs' standard
+    deviation over the training data.
+    """
+
+    epoch: int
+    train_loss: float
+    valid_loss: float
+    learning_rate: float
+    seconds: float
+
+
+class Trainer:
+    """Trains a model; ``for epoch in trainer.epochs(): ...`` is the whole loop.
+
+    Args:
+        model: the model; it is moved to the device and dtype of the settings. One that was
+            never fitted gets its scaling, names and linear start from the training records.
+        train: training records.
+        valid: records that decide which weights are best; they touch nothing else.
+        settings: how to train; see ``TrainingSettings``.
+
+    Raises:
+        ValueError: if settings, model and records do not go together, or a validation record
+            shares samples with a training record.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        train: Record | Iterable[Record],
+        valid: Record | Iterable[Record] | None = None,
+        settings: TrainingSettings | None = None,
+    ) -> None:
+        self.settings = settings = settings or TrainingSettings()
+        self.model = model
+        records = as_records(train)
+        self.valid = [] if valid is None else as_records(valid)
+        for record in (*records, *self.valid):
+            if record.ny == 0:
+                raise ValueError(f"record {record.name!r} must have outputs to train on, got none")
+        _refuse_overlap(records, self.valid)
+        if conflicts := settings.conflicts(model.kind, model.losses, model.n_memory):
+            raise ValueError("; ".join(f"{key} {message}" for key, message in conflicts))
+        if settings.output_weights is not None and len(settings.output_weights) != model.ny:
+            raise ValueError(
+                f"output_weights must have {model.ny} values, one per output, got "
+                f"{settings.output_weights}"
+            )
+        self.device = resolve_device(settings.device)
+        default = "float64" if settings.optimiser == "lbfgs" else "float32"
+        model.to(device=self.device, dtype=getattr(torch, settings.dtype or default))
+        for record in records:
+            model.check_record(record, inputs=False)
+        if not model.fitted:
+            model.scaling.fit_(records, u=settings.scaling_u, y=settings.scaling_y)
+            model.describe(records[0])
+            if settings.linear_start:
+                model.initialise(records)
+        for record in self.valid:
+            model.check_record(record)
+        self.loss = LOSSES[settings.loss or model.losses[0]](model, records, settings)
+        self.optimiser = make_optimiser(model, settings, settings.max_epochs * self.loss.steps)
+        self.generator = torch.Generator().manual_seed(settings.seed)
+        with torch.random.fork_rng():
+            torch.manual_seed(settings.seed)
+            self._random_state = torch.get_rng_state()
+        self.history: list[Epoch] = []
+        self.best_epoch = 0
+        self.best_loss = math.inf
+        self._best = _copied(model)
+        self.stopped_because = ""
+
+    def epochs(self) -> Iterator[Epoch]:
+        """Train, and report after each epoch; the best weights are in the model at the end.
+
+        Leaving the loop early, by ``break`` or by an interruption, also leaves them there.
+        """
+        try:
+            while not self._finished():
+                started = time.perf_counter()
+                train_loss = self._train_epoch()
+                valid_loss = self.validate() if self.valid else math.nan
+                monitored = valid_loss if self.valid else train_loss
+                before = self.history[-1].seconds if self.history else 0.0
+                epoch = Epoch(
+                    len(self.history) + 1,
+                    train_loss,
+                    valid_loss,
+                    self.optimiser.learning_rate,
+                    before + time.perf_counter() - started,
+                )
+                self.history.append(epoch)
+                self.optimiser.end_epoch(monitored)
+                if monitored < self.best_loss:
+                    self.best_loss, self.best_epoch = monitored, epoch.epoch
+                    self._best = _copied(self.model)
+                yield epoch
+        finally:
+            self.model.load_state_dict(self._best)
+            self.model.eval()
+
+    def _finished(self) -> bool:
+        """Decide whether to stop, and say why."""
+        settings, done = self.settings, len(self.history)
+        if done and not math.isfinite(self.history[-1].train_loss):
+            self.stopped_because = "diverged"
+        elif done >= settings.max_epochs:
+            self.stopped_because = "max_epochs"
+        elif settings.patience is not None and done - self.best_epoch >= settings.patience:
+            self.stopped_because = "patience"
+        elif done and settings.seconds is not None and self.history[-1].seconds > settings.seconds:
+            self.stopped_because = "seconds"
+        return bool(self.stopped_because)
+
+    def _train_epoch(self) -> float:
+        self.model.train()
+        losses: list[Tensor] = []
+        # Dropout draws from torch's global stream: lend it ours, so that neither the caller's
+        # draws change the training nor the training the caller's.
+        with torch.random.fork_rng():
+            torch.set_rng_state(self._random_state)
+            for batch in self.loss.objectives(self.generator):
+                losses.append(self.optimiser.improve(batch))
+            self._random_state = torch.get_rng_state()
+        return float(torch.stack(losses).mean())  # the only wait for the device in an epoch
+
+    def validate(self) -> float:
+        """Return the mean square of the free-run errors over the validation records."""
+        std = self.model.scaling.y_std.cpu().numpy()
+        weights = np.ones_like(std)
+        if self.settings.output_weights is not None:
+            weights = np.asarray(self.settings.output_weights)
+            weights = weights * len(weights) / weights.sum()
+        total, count = 0.0, 0
+        for record in self.valid:
+            first = max(self.model.scoring_start(record), self.settings.washout)
+            error = (self.model.simulate(record) - record.y)[first:] / std
+            seen = ~np.isnan(record.y[first:])
+            with np.errstate(over="ignore", invalid="ignore"):
+                total += float((np.where(seen, error, 0.0) ** 2 * weights).sum())
+            count += int(seen.sum())
+        if count == 0:
+            raise ValueError(
+                "valid must hold samples after those that start a simulation, got none; "
+                "use a longer validation record or less washout"
+            )
+        return total / count if math.isfinite(total) else math.inf
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that ``load_state_dict`` needs to go on after the last epoch."""
+        return {
+            "model": _copied(self.model),
+            "best": self._best,
+            "best_epoch": self.best_epoch,
+            "best_loss": self.best_loss,
+            "optimiser": self.optimiser.state_dict(),
+            "generator": self.generator.get_state(),
+            "random_state": self._random_state,
+            "history": [asdict(e) for e in self.history],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where another trainer with the same model, records and settings was."""
+        self.model.load_state_dict(state["model"])
+        self._best = state["best"]
+        self.best_epoch, self.best_loss = state["best_epoch"], state["best_loss"]
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.generator.set_state(state["generator"])
+        self._random_state = state["random_state"]
+        self.history = [Epoch(**e) for e in state["history"]]
+
+    def frame(self) -> pd.DataFrame:
+        """Return the history, a row per epoch."""
+        columns = list(Epoch.__dataclass_fields__)
+        return pd.DataFrame([asdict(e) for e in self.history], columns=columns)
+
+
+def resolve_device(device: str) -> torch.device:
+    """Return the device that ``auto``, ``cpu``, ``cuda`` or ``cuda:1`` names.
+
+    Raises:
+        ValueError: if there is no such device on this machine.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    chosen = torch.device(device)
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"device must be there, got {device} on a machine with {torch.cuda.device_count()} "
+            "CUDA devices; use cpu or auto"
+        )
+    return chosen
+
+
+def _copied(model: Model) -> dict[str, Tensor]:
+    return {k: v.detach().clone() for k, v in model.state_dict().items()}
+
+
+def _refuse_overlap(train: list[Record], valid: list[Record]) -> None:
+    """Slices of one record share memory: what is trained on cannot also be held out."""
+    for a in train:
+        for b in valid:
+            if np.shares_memory(a.y, b.y):
+                raise ValueError(
+                    f"valid must not hold samples of train, got record {b.name!r} in both; "
+                    "split with sysid.split_time"
+                )
