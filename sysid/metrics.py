@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import mean_absolute_error, mean_squared_error
 
-from sysid.data.records import Array
+Array = NDArray[np.float64]
 
 
 def rmse(y: ArrayLike, y_hat: ArrayLike) -> Array:
@@ -95,6 +96,6 @@ def _columns(values: ArrayLike) -> Array:
     return array[:, None] if array.ndim == 1 else array
 
 
-def _over(top: float, bottom: float) -> float:
+def _over(top: Any, bottom: Any) -> float:
     """Divide by a spread; NaN where there is none but rounding."""
     return float(top / bottom) if bottom > 0 else float("nan")

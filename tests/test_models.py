@@ -26,9 +26,7 @@ EXAMPLES = {
     "rnn": lambda: RNN(2, 2, 4, nonlinearity="relu"),
     "rnn_feedback": lambda: RNN(2, 2, 4, feedback=True),
     "gru_encoder": lambda: GRU(2, 2, 4, num_layers=2, initial_state="encoder", n_init=5),
-    "gru_feedback_encoder": lambda: GRU(
-        2, 2, 4, feedback=True, initial_state="encoder", n_init=3
-    ),
+    "gru_feedback_encoder": lambda: GRU(2, 2, 4, feedback=True, initial_state="encoder", n_init=3),
     "lstm": lambda: LSTM(2, 2, 4, num_layers=2, dropout=0.2, initial_state="learned"),
     "lstm_estimated": lambda: LSTM(2, 2, 3, initial_state="estimated"),
     "lstm_both_ways": lambda: LSTM(2, 2, 4, bidirectional=True, initial_state="learned"),

@@ -131,7 +131,7 @@ class Record:
         return cls(block(u), block(y), sampling_time, u_names=u, y_names=y, **metadata)
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a DataFrame with a column ``t`` (seconds, or ``k``: samples) and one per channel."""
+        """Return a DataFrame: ``t`` in seconds (or ``k`` in samples) and a column per channel."""
         first = "k" if self._sampling_time is None else "t"
         index = np.arange(len(self))
         time = index if self._sampling_time is None else index * self._sampling_time

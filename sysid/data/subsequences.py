@@ -116,7 +116,7 @@ class Subsequences(Dataset[tuple[Tensor, Tensor]]):
             IndexError: if an index is not that of a window.
         """
         indices = torch.as_tensor(indices).long().cpu()
-        if len(indices) and not (0 <= int(indices.min()) and int(indices.max()) < len(self)):
+        if len(indices) and not (int(indices.min()) >= 0 and int(indices.max()) < len(self)):
             raise IndexError(f"indices must be within {len(self)} windows")
         storage, start = self._locate(indices)
         rows = start[:, None] + torch.arange(self.length)

@@ -105,7 +105,7 @@ _Loader.add_implicit_resolver(
 
 
 def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    keys = [loader.construct_object(k) for k, _ in node.value]  # type: ignore[no-untyped-call]
+    keys = [loader.construct_object(k) for k, _ in node.value]
     for key in keys:
         if keys.count(key) > 1:
             line = node.start_mark.line + 1
@@ -131,7 +131,7 @@ def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     if not path.is_file():
         raise FileNotFoundError(f"config must be a file, got {path}")
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"config must be YAML, got {path}: {reason}") from None
@@ -200,7 +200,7 @@ def _model_problems(section: Any, training: TrainingSettings | None) -> list[str
 
         sizes = _channel_arguments(MODELS[kind])
         with torch.device("meta"), torch.random.fork_rng(devices=[]):
-            model = MODELS[kind](**{s: 1 for s in sizes}, **arguments)
+            model = MODELS[kind](**dict.fromkeys(sizes, 1), **arguments)
     except (ValueError, TypeError) as error:
         return [f"model.{error}"]
     if training is None:
@@ -229,7 +229,7 @@ def _override(values: dict[str, Any], text: str) -> None:
         if not isinstance(values, dict):
             raise ValueError(f"--set must name a key in a section, got {text!r}")
     try:
-        values[last] = yaml.load(value, Loader=_Loader)  # noqa: S506 - a safe loader
+        values[last] = yaml.load(value, Loader=_Loader)
     except yaml.YAMLError:
         raise ValueError(f"--set must have a YAML value, got {text!r}") from None
 

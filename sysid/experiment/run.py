@@ -81,8 +81,24 @@ def load_data(config: Config, data_dir: str | None = None, gap: int | None = Non
     if gap is None:
         model = config.build_model(train[0].nu, train[0].ny)
         gap = split_gap(config.training, model)
+        _refuse_longer_than(train, config.training, model)
     train, valid = split_time(train, section.valid.fraction, gap)
     return Data(train, valid, test)
+
+
+def _refuse_longer_than(records: list[Record], settings: TrainingSettings, model: Model) -> None:
+    """Name the setting that is too long, before a split fails for its sake."""
+    longest = max(len(r) for r in records)
+    if model.n_memory >= longest:
+        raise ValueError(
+            f"the model's largest lag or window must be less than the longest record, which has "
+            f"{longest} samples, got {model.n_memory}; lower na and nb, or n_init"
+        )
+    if (settings.loss or model.losses[0]) == "subsequence" and settings.length > longest:
+        raise ValueError(
+            f"training.length must be at most the longest record, which has {longest} samples, "
+            f"got {settings.length}; use shorter windows"
+        )
 
 
 def split_gap(settings: TrainingSettings, model: Model) -> int:

@@ -6,5 +6,7 @@ from sysid.models.narx import NARX
 from sysid.models.recurrent import GRU, LSTM, RNN
 from sysid.models.state_space import StateSpace
 
+__all__ = ["FFN", "GRU", "LSTM", "MODELS", "NARX", "RNN", "Model", "StateSpace"]
+
 MODELS: dict[str, type[Model]] = {m.kind: m for m in (FFN, NARX, RNN, GRU, LSTM, StateSpace)}
 """Every kind of model, by name."""

@@ -99,8 +99,8 @@ def _stacked(
         w = np.hstack([u, y])
         windows = np.lib.stride_tricks.sliding_window_view(w[:-1], past, axis=0)
         z = windows[:, :, ::-1].transpose(0, 2, 1).reshape(len(y) - past, -1)
-        good = ~(np.isnan(z).any(1) | np.isnan(w[past:]).any(1))
-        follows = np.append(good[1:], False)[good]
+        good = np.isfinite(np.hstack([z, w[past:]])).all(axis=1)
+        follows = np.append(np.asarray(good)[1:], False)[good]
         pasts.append(z[good])
         inputs.append(u[past:][good])
         outputs.append(y[past:][good])

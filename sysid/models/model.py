@@ -175,9 +175,7 @@ class Model(nn.Module, ABC):
                 "got none; use simulate"
             )
         with _evaluating(self):
-            y_hat = self._predict(
-                self._scaled(record.u, "u"), self._scaled(record.y, "y"), horizon
-            )
+            y_hat = self._predict(self._scaled(record.u, "u"), self._scaled(record.y, "y"), horizon)
         return self._physical(y_hat)
 
     def check_record(self, record: Record, inputs: bool = True) -> None:

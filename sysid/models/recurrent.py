@@ -141,7 +141,6 @@ class RNN(_Recurrent):
         self.nonlinearity = nonlinearity
 
 
-
 class GRU(_Recurrent):
     """Gated recurrent unit; arguments as for ``RNN``, without ``nonlinearity``."""
 
@@ -163,7 +162,6 @@ class GRU(_Recurrent):
         super().__init__(
             nu, ny, hidden_size, num_layers, bidirectional, dropout, initial_state, n_init, feedback
         )
-
 
 
 class LSTM(_Recurrent):

@@ -36,7 +36,7 @@ class Encoder(nn.Module):
         self.network = layers(length * (nu + ny), (max(32, 2 * state_size),), state_size, "tanh")
 
     def forward(self, u: Tensor, y: Tensor) -> Tensor:
-        """Return ``(batch, state_size)`` from ``(batch, length, nu)`` and ``(batch, length, ny)``."""
+        """Return ``(batch, state_size)`` from windows ``(batch, length, nu)`` and ``ny``."""
         out: Tensor = self.network(torch.cat([u.flatten(1), y.flatten(1)], dim=1))
         return out
 

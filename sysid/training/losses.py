@@ -176,6 +176,7 @@ class FullSequence(Loss):
 
     @property
     def steps(self) -> int:
+        """Batches of an epoch, pieces counted."""
         size = self.batch_size or len(self.records)
         batches = -(-len(self.records) // size)
         if self.truncate is None:
@@ -184,6 +185,7 @@ class FullSequence(Loss):
         return batches * -(-longest // self.truncate)
 
     def objectives(self, generator: torch.Generator) -> Iterator[list[tuple[float, Objective]]]:
+        """Yield records in batches, each whole or piece by piece."""
         if self.batch_size is None:
             order = torch.arange(len(self.records))
         else:
@@ -218,9 +220,7 @@ class FullSequence(Loss):
 
         return objective
 
-    def _pieces(
-        self, u: Tensor, y: Tensor, length: int
-    ) -> Iterator[list[tuple[float, Objective]]]:
+    def _pieces(self, u: Tensor, y: Tensor, length: int) -> Iterator[list[tuple[float, Objective]]]:
         carried: list[tuple[Tensor, ...] | None] = [None]
 
         def piece(start: int) -> Objective:

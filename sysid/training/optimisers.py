@@ -51,7 +51,7 @@ def backward(parts: Parts) -> Tensor:
         value = closure()
         if share != 1.0:
             value = share * value
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         total = value.detach() if total is None else total + value.detach()
     if total is None:
         raise ValueError("parts must hold at least one closure, got none")
@@ -166,7 +166,7 @@ class LBFGS:
                 p.grad = torch.zeros_like(p)
             return torch.full_like(value, _WALL)
 
-        self.optimiser.step(closure)  # type: ignore[no-untyped-call]
+        self.optimiser.step(closure)
         with torch.no_grad():
             end = torch.stack([share * part() for share, part in parts]).sum()
             if not bool(end < seen[0]):

@@ -1,0 +1,307 @@
+"""The command line as a user meets it: a real subprocess, its exit code and its words."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+import sysid
+
+ROOT = Path(__file__).parents[1]
+
+SMALL = {
+    "name": "small",
+    "data": {"source": "files", "train": ["a.csv"], "test": ["b.csv"], "u": ["u1"], "y": ["y1"]},
+    "model": {"kind": "lstm", "hidden_size": 4},
+    "training": {"length": 30, "washout": 5, "batch_size": 16, "max_epochs": 2},
+}
+
+
+def run(*arguments: object, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "sysid", *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done
+
+
+def config(folder: Path, **changes: object) -> Path:
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(SMALL | changes))
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with two records and a finished run."""
+    path = tmp_path_factory.mktemp("cli")
+    for name in ("a", "b"):
+        frame = sysid.generate("linear", 300, seed=ord(name)).to_frame()
+        frame.columns = ["t", "u1", "y1"]
+        frame.to_csv(path / f"{name}.csv", index=False)
+    run("train", config(path), "--out", "done", cwd=path)
+    return path
+
+
+def test_a_run_directory_holds_what_was_promised(folder: Path) -> None:
+    names = {p.name for p in (folder / "done").iterdir()}
+    assert names == {
+        "config.yaml",
+        "model.safetensors",
+        "history.csv",
+        "metrics.json",
+        "report.html",
+        "environment.json",
+        "simulation.png",
+    }
+    metrics = json.loads((folder / "done" / "metrics.json").read_text())
+    assert set(metrics) == {"test", "valid"}
+    assert set(metrics["test"]["b"]["y1"]) == {"one_step", "simulation"}
+    assert set(metrics["test"]["b"]["y1"]["simulation"]) == {"rmse", "nrmse", "fit_index", "r2"}
+    model = sysid.load(folder / "done" / "model.safetensors")
+    record = sysid.read(folder / "b.csv")
+    rmse = sysid.rmse(record.y, model.simulate(record))[0]
+    assert metrics["test"]["b"]["y1"]["simulation"]["rmse"] == pytest.approx(rmse, rel=1e-12)
+
+
+def test_the_resolved_config_runs_again_to_the_same_bits(folder: Path) -> None:
+    run("train", "done/config.yaml", "--out", "again", cwd=folder)
+    models = [sysid.load(folder / d / "model.safetensors") for d in ("done", "again")]
+    for name, p in models[0].state_dict().items():
+        assert torch.equal(p, models[1].state_dict()[name]), name
+
+
+def test_train_prints_one_json_document(folder: Path) -> None:
+    out = run("train", "config.yaml", "--out", "json", "--json", cwd=folder).stdout
+    document = json.loads(out)
+    assert document["stopped_because"] == "max_epochs"
+    assert Path(folder / document["files"]["model"]).is_file()
+
+
+def test_set_overrides_and_numbers_are_numbers(folder: Path) -> None:
+    run("train", "config.yaml", "--set", "training.learning_rate=1e-4", "--out", "set", cwd=folder)
+    written = yaml.safe_load((folder / "set" / "config.yaml").read_text())
+    assert written["training"]["learning_rate"] == 1e-4
+
+
+def test_evaluate(folder: Path) -> None:
+    text = run("evaluate", "done", "b.csv", "--horizons", "1,10", cwd=folder).stdout
+    assert "simulation" in text
+    out = run("evaluate", "done", "b.csv", "a.csv", "--json", cwd=folder).stdout
+    rows = json.loads(out)["scores"]
+    assert [(r["record"], r["horizon"]) for r in rows] == [
+        ("b", "1"),
+        ("b", "simulation"),
+        ("a", "1"),
+        ("a", "simulation"),
+    ]
+
+
+def test_simulate_writes_what_python_simulates(folder: Path) -> None:
+    run("simulate", "done/model.safetensors", "b.csv", "-o", "y.csv", cwd=folder)
+    record = sysid.read(folder / "b.csv")
+    expected = sysid.load(folder / "done" / "model.safetensors").simulate(record)
+    np.testing.assert_array_equal(sysid.read(folder / "y.csv").y, expected)
+    out = run("simulate", "done", "b.csv", "-o", "y.npz", "--json", cwd=folder).stdout
+    assert json.loads(out)["samples"] == 300
+
+
+def test_summary(folder: Path) -> None:
+    assert "Total params: 117" in run("summary", "config.yaml", cwd=folder).stdout
+    document = json.loads(run("summary", "done", "--json", cwd=folder).stdout)
+    assert document["parameters"] == 117
+
+
+def test_generate(folder: Path) -> None:
+    run("generate", "cascaded_tanks", "-o", "tanks.csv", "--samples", "50", cwd=folder)
+    assert len(sysid.read(folder / "tanks.csv", u=["pump"], y=["level"])) == 50
+    out = run("generate", "linear", "-o", "l.mat", "--noise", "0.1", "--json", cwd=folder).stdout
+    assert json.loads(out)["samples"] == len(sysid.read(folder / "l.mat"))
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "simulate", "summary", "generate"])
+def test_help_shows_an_example(command: str, folder: Path) -> None:
+    assert f"Example: sysid {command}" in run(command, "--help", cwd=folder).stdout
+
+
+def test_help_imports_no_torch(folder: Path) -> None:
+    code = "import sys; sys.argv = ['sysid', '--help']; from sysid.cli import main\n"
+    code += "try: main()\nexcept SystemExit: pass\n"
+    code += "sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode
+        == 0
+    )
+
+
+def test_an_interrupted_training_goes_on(folder: Path) -> None:
+    from sysid.experiment.config import read_config
+    from sysid.experiment.run import load_data
+    from sysid.training.checkpoints import save_checkpoint
+    from sysid.training.trainer import Trainer
+
+    parsed = read_config(folder / "config.yaml", ["training.max_epochs=4"])
+    data = load_data(parsed)
+    trainer = Trainer(parsed.build_model(1, 1), data.train, data.valid, parsed.settings())
+    for epoch in trainer.epochs():
+        if epoch.epoch == 2:
+            break
+    half = folder / "half"
+    half.mkdir()
+    (half / "config.yaml").write_text(parsed.to_yaml())
+    save_checkpoint(trainer.state_dict(), half / "checkpoint.pt")
+    run("train", "half/config.yaml", "--resume", "half", cwd=folder)
+    assert not (half / "checkpoint.pt").exists()
+    run("train", "half/config.yaml", "--out", "straight", cwd=folder)
+    one, two = (sysid.load(folder / d / "model.safetensors") for d in ("half", "straight"))
+    for name, p in one.state_dict().items():
+        assert torch.equal(p, two.state_dict()[name])
+
+
+def data(**changes: object) -> dict[str, object]:
+    return {"data": {**SMALL["data"], **changes}}  # type: ignore[dict-item]
+
+
+BAD = {
+    "missing file": (data(train=["none.csv"]), "file must exist, got .*none.csv"),
+    "empty file": (data(train=["empty.csv"]), r"empty.csv.* is empty"),
+    "text in a column": (
+        data(train=["text.csv"]),
+        r"column 'y1' must hold numbers, got 'oops' in row 3",
+    ),
+    "infinity in a column": (
+        data(train=["inf.csv"]),
+        r"column 'u1' must be finite, got inf in row 2",
+    ),
+    "unknown column": (data(u=["u11"]), r"got 'u11'; did you mean 'u1'"),
+    "no such suffix": (data(train=["a.xls"]), "file must end in .csv"),
+    "window too long": (
+        {"training": {"length": 4000}},
+        "training.length must be at most the longest record.*300",
+    ),
+    "orders too long": (
+        {"model": {"kind": "narx", "na": 4000, "nb": 1}, "training": {}},
+        "largest lag or window must be less than the longest record.*got 4000",
+    ),
+    "unknown key": ({"training": {"lenght": 3}}, "training.lenght is not a key"),
+    "unknown model key": (
+        {"model": {"kind": "lstm", "hidden": 3}},
+        "model.hidden is not a key.*allowed",
+    ),
+    "unknown kind": ({"model": {"kind": "tcn"}}, "model.kind must be one of ffn, narx, rnn"),
+    "wrong type": ({"training": {"length": "long"}}, "training.length must be right.*got 'long'"),
+    "impossible": ({"training": {"loss": "one_step"}}, "training.loss must be one of subsequence"),
+    "bad name": ({"name": "a/b"}, "name must be right"),
+    "bad value": (
+        {"model": {"kind": "lstm", "hidden_size": 0}},
+        "model.hidden_size must be at least 1",
+    ),
+    "no cuda": ({"training": {"device": "cuda", "length": 30}}, "device must be there, got cuda"),
+    "unknown system": ({"data": {"source": "system", "name": "tank"}}, "cascaded_tanks"),
+    "unknown benchmark": (
+        {"data": {"source": "benchmark", "name": "wh"}},
+        "benchmark must be one of wiener_hammerstein",
+    ),
+    "split too long": (data(valid={"fraction": 0.95}), "must be long enough to split"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_config_gets_one_clear_line_and_writes_nothing(case: str, folder: Path) -> None:
+    if case == "no cuda" and torch.cuda.is_available():
+        pytest.skip("there is a CUDA device")
+    changes, match = BAD[case]
+    (folder / "empty.csv").touch()
+    (folder / "a.xls").write_text("x")
+    (folder / "text.csv").write_text("u1,y1\n1,2\n1,2\n1,2\n1,oops\n")
+    (folder / "inf.csv").write_text("u1,y1\n1,2\n1,2\ninf,2\n1,1\n")
+    path = folder / "bad.yaml"
+    path.write_text(yaml.safe_dump(SMALL | changes))
+    before = set(folder.rglob("*"))
+    message = run("train", path, "--out", "new", cwd=folder, code=2).stderr
+    assert re.search(match, message.replace("\n", " ")), message
+    assert "Traceback" not in message
+    assert message.startswith("sysid: ")
+    assert set(folder.rglob("*")) == before
+
+
+def test_all_that_is_wrong_with_a_config_is_said_at_once(folder: Path) -> None:
+    path = folder / "worse.yaml"
+    worse = {"model": {"kind": "lstm", "hidden": 1}, "training": {"length": -1, "epochs": 2}}
+    path.write_text(yaml.safe_dump(SMALL | worse))
+    message = run("train", path, cwd=folder, code=2).stderr
+    for part in ("model.hidden", "model.hidden_size", "training.length", "training.epochs"):
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        (("train", "nothing.yaml"), "config must be a file"),
+        (("train", "a.csv"), "config must be"),
+        (("train", "config.yaml", "--set", "training"), "--set must be section.key=value"),
+        (("train", "config.yaml", "--out", "done"), "out must be new or empty"),
+        (("train", "config.yaml", "--out", "a.csv/x"), "out must be a directory that can be"),
+        (("train", "config.yaml", "--resume", "done"), "resume must name a run directory"),
+        (("evaluate", ".", "b.csv"), "run must be a run directory"),
+        (("evaluate", "done", "none.csv"), "file must exist"),
+        (
+            ("evaluate", "done", "wide.csv", "--u", "u1,u2", "--y", "y1"),
+            "must have 1 inputs, got 2",
+        ),
+        (("evaluate", "done", "b.csv", "--horizons", "two"), "horizons must be whole numbers"),
+        (("evaluate", "done", "b.csv", "--horizons", "0"), "horizon must be at least 1"),
+        (("simulate", "done", "b.csv", "-o", "y.xls"), "file must end in"),
+        (("simulate", "none", "b.csv", "-o", "y.csv"), "model file must exist"),
+        (("summary", "a.csv"), "model file must be whole"),
+        (("generate", "tanks", "-o", "t.csv"), "cascaded_tanks"),
+        (("generate", "linear", "-o", "no/t.csv"), "file must be writable"),
+    ],
+)
+def test_a_wrong_request_gets_one_clear_line(
+    arguments: tuple[str, ...], match: str, folder: Path
+) -> None:
+    (folder / "wide.csv").write_text("u1,u2,y1\n" + "1,2,3\n" * 20)
+    before = set(folder.rglob("*"))
+    message = run(*arguments, cwd=folder, code=2).stderr
+    assert match in message
+    assert "Traceback" not in message
+    assert set(folder.rglob("*")) == before
+
+
+def test_debug_shows_where(folder: Path) -> None:
+    assert "Traceback" in run("--debug", "evaluate", ".", "b.csv", cwd=folder, code=1).stderr
+
+
+def test_a_diverged_training_exits_with_one(folder: Path) -> None:
+    path = folder / "diverge.yaml"
+    training = {"loss": "one_step", "optimiser": "sgd", "learning_rate": 1e9, "max_epochs": 50}
+    model = {"kind": "narx", "na": 1, "nb": 1}
+    path.write_text(yaml.safe_dump(SMALL | {"model": model, "training": training}))
+    message = run("train", path, "--out", "diverged", cwd=folder, code=1).stderr
+    assert "training diverged" in message
+    assert (folder / "diverged" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("configs/*.yaml")), ids=lambda p: p.stem)
+def test_every_shipped_config_is_valid_and_opens_with_a_comment(path: Path) -> None:
+    from sysid.experiment.config import read_config
+
+    assert path.read_text().startswith("# ")
+    parsed = read_config(path)
+    if parsed.data.source == "system":
+        sysid.generate(parsed.data.name, 60)

@@ -1,0 +1,119 @@
+"""Data files: every format round-trips, foreign files read, broken ones refused."""
+
+from __future__ import annotations
+
+import h5py
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from scipy.io import savemat
+
+from sysid.data.files import column_names, guess_columns, read, write
+from sysid.data.records import Record
+
+RNG = np.random.default_rng(0)
+RECORD = Record(
+    RNG.standard_normal((30, 2)),
+    RNG.standard_normal((30, 1)),
+    0.1,
+    name="bench",
+    u_names=["pump", "valve"],
+    y_names=["level"],
+    u_units=["V", ""],
+    y_units=["m"],
+    n_init=4,
+)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".mat", ".parquet"])
+def test_a_record_comes_back_whole(suffix: str, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    write(RECORD, tmp_path / f"r{suffix}")
+    assert read(tmp_path / f"r{suffix}") == RECORD
+    one = read(tmp_path / f"r{suffix}", u=["valve"], y=["level"])
+    assert one.u_units == ("",)
+    assert_array_equal(one.u[:, 0], RECORD.u[:, 1])
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+def test_text_keeps_every_bit_of_the_values(suffix: str, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    path = tmp_path / f"r{suffix}"
+    write(RECORD, path)
+    again = read(path, u=["pump", "valve"], y=["level"], time="t")
+    assert_array_equal(again.u, RECORD.u)
+    assert_array_equal(again.y, RECORD.y)
+    assert again.sampling_time == pytest.approx(0.1)
+    assert again.name == "r"
+    assert column_names(path) == ["t", "pump", "valve", "level"]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_foreign_text(delimiter: str, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    rows = ["time", "u", "y1", "y2"], ["0", "1", "2", "3"], ["0.5", "2", "", "4"]
+    text = "\r\n".join(delimiter.join(r) for r in rows)
+    (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    record = read(tmp_path / "a.csv")
+    assert (record.u_names, record.y_names, record.sampling_time) == (("u",), ("y1", "y2"), 0.5)
+    assert_array_equal(record.y, [[2, 3], [np.nan, 4]])
+
+
+def test_matlab_v5_and_v73_matrices(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    u, y = RNG.standard_normal((30, 2)), RNG.standard_normal((1, 30))
+    savemat(tmp_path / "old.mat", {"u": u, "y": y, "fs": 10.0, "note": "x"})
+    with h5py.File(tmp_path / "new.mat", "w") as f:  # MATLAB stores columns first
+        f["u"], f["y"], f["fs"] = u.T, y.T, 10.0
+    for name in ("old", "new"):
+        for record in (
+            read(tmp_path / f"{name}.mat"),
+            read(tmp_path / f"{name}.mat", u=["u"], y=["y"], sampling_time=0.1),
+        ):
+            assert_array_equal(record.u, u)
+            assert_array_equal(record.y, y.T)
+            assert record.u_names == ("u1", "u2")
+
+
+def test_a_record_to_be_simulated(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "a.csv").write_text("u1\n1\n2\n")
+    assert read(tmp_path / "a.csv").ny == 0
+
+
+def test_the_rule_for_names() -> None:
+    assert guess_columns(["time", "u", "u2", "y1", "up"]) == (["u", "u2"], ["y1"], "time")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "match"),
+    [
+        ("a.csv", b"", "is empty"),
+        ("a.csv", b"u1,y1\n", "must hold samples, got none"),
+        ("a.csv", b"a,b\n1,2\n", r"be called u1, y1, ..., got \['a', 'b'\]"),
+        ("a.csv", b"u1,y1\n1,2\n3,x\n", "column 'y1' must hold numbers, got 'x' in row 1"),
+        ("a.csv", b"\xff\xfe\x00\x01", r"must be readable as \.csv"),
+        ("a.xls", b"x", "file must end in .csv"),
+        ("a.npz", b"PK not a zip", "must be readable as .npz"),
+        ("a.mat", b"not a mat file at all, but long enough to be one" * 9, "must be readable as"),
+        ("a.parquet", b"PAR1", "must be readable as .parquet"),
+    ],
+)
+def test_files_that_cannot_be_read(name: str, content: bytes, match: str, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=match):
+        read(tmp_path / name)
+
+
+def test_paths_that_are_no_files(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(FileNotFoundError, match="file must exist"):
+        read(tmp_path / "none.csv")
+    (tmp_path / "d.csv").mkdir()
+    with pytest.raises(ValueError, match="got the directory"):
+        read(tmp_path / "d.csv")
+    with pytest.raises(ValueError, match="file must be writable"):
+        write(RECORD, tmp_path / "no" / "a.csv")
+    np.savez(tmp_path / "text.npz", a=np.array(["x"]))
+    with pytest.raises(ValueError, match="no numeric arrays"):
+        read(tmp_path / "text.npz")
+
+
+def test_an_archive_that_would_run_code_is_refused(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    np.savez(tmp_path / "evil.npz", u=np.array([print, print], dtype=object))
+    with pytest.raises(ValueError, match="must be readable as"):
+        read(tmp_path / "evil.npz")
