@@ -119,19 +119,24 @@ class Subsequences(Dataset[tuple[Tensor, Tensor]]):
         if len(indices) and not (int(indices.min()) >= 0 and int(indices.max()) < len(self)):
             raise IndexError(f"indices must be within {len(self)} windows")
         storage, start = self._locate(indices)
-        rows = start[:, None] + torch.arange(self.length)
         if len(self._storages) == 1:
             u, y = self._storages[0]
-            rows = rows.to(u.device)
-            return self._converted(u[rows], y[rows])
-        first_u, first_y = self._storages[0]
-        out_u = first_u.new_empty(*rows.shape, first_u.shape[1])
-        out_y = first_y.new_empty(*rows.shape, first_y.shape[1])
+            start = start.to(u.device)
+            return self._converted(self._gathered(u, start), self._gathered(y, start))
+        shape = (len(start), self.length)
+        out_u, out_y = (block.new_empty(*shape, block.shape[1]) for block in self._storages[0])
         for s in storage.unique().tolist():
             chosen = storage == s
-            out_u[chosen] = self._storages[s][0][rows[chosen]]
-            out_y[chosen] = self._storages[s][1][rows[chosen]]
+            u, y = self._storages[s]
+            out_u[chosen] = self._gathered(u, start[chosen])
+            out_y[chosen] = self._gathered(y, start[chosen])
         return self._converted(out_u, out_y)
+
+    def _gathered(self, block: Tensor, start: Tensor) -> Tensor:
+        """Copy windows out of a block by one indexing operation on the view of all windows."""
+        if block.shape[1] == 0:
+            return block.new_empty(len(start), self.length, 0)
+        return block.unfold(0, self.length, 1)[start].transpose(1, 2)
 
     def report(self) -> pd.DataFrame:
         """Return, for each record, how many windows it gave and how many were dropped.
