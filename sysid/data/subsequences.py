@@ -98,9 +98,9 @@ class Subsequences(Dataset[tuple[Tensor, Tensor]]):
         i = int(index) + (len(self) if index < 0 else 0)
         if not 0 <= i < len(self):
             raise IndexError(f"index must be within {len(self)} windows, got {index}")
-        storage, start = self._locate(torch.tensor([i]))
-        u, y = self._storages[int(storage)]
-        part = slice(int(start), int(start) + self.length)
+        storage, start = self.locate(torch.tensor([i]))[0].tolist()
+        u, y = self._storages[storage]
+        part = slice(start, start + self.length)
         return self._converted(u[part], y[part])
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
@@ -115,21 +115,41 @@ class Subsequences(Dataset[tuple[Tensor, Tensor]]):
         Raises:
             IndexError: if an index is not that of a window.
         """
+        return self.gather(self.locate(indices))
+
+    def locate(self, indices: Tensor) -> Tensor:
+        """Return where windows lie, for ``gather``: one look-up serves many batches.
+
+        Args:
+            indices: ``(B,)`` whole numbers.
+
+        Returns:
+            ``(B, 2)``: the storage, and the first sample in it.
+
+        Raises:
+            IndexError: if an index is not that of a window.
+        """
         indices = torch.as_tensor(indices).long().cpu()
         if len(indices) and not (int(indices.min()) >= 0 and int(indices.max()) < len(self)):
             raise IndexError(f"indices must be within {len(self)} windows")
-        storage, start = self._locate(indices)
+        run = torch.searchsorted(self._ends, indices, right=True)
+        before = torch.where(run > 0, self._ends[(run - 1).clamp(min=0)], 0)
+        start = self._first_of_run[run] + (indices - before) * self.stride
+        return torch.stack([self._storage_of_run[run], start], dim=1)
+
+    def gather(self, places: Tensor) -> tuple[Tensor, Tensor]:
+        """Copy the windows at the places that ``locate`` found; shapes as for ``batch``."""
         if len(self._storages) == 1:
             u, y = self._storages[0]
-            start = start.to(u.device)
+            start = places[:, 1].to(u.device)
             return self._converted(self._gathered(u, start), self._gathered(y, start))
-        shape = (len(start), self.length)
+        shape = (len(places), self.length)
         out_u, out_y = (block.new_empty(*shape, block.shape[1]) for block in self._storages[0])
-        for s in storage.unique().tolist():
-            chosen = storage == s
+        for s in places[:, 0].unique().tolist():
+            chosen = places[:, 0] == s
             u, y = self._storages[s]
-            out_u[chosen] = self._gathered(u, start[chosen])
-            out_y[chosen] = self._gathered(y, start[chosen])
+            start = places[chosen, 1]
+            out_u[chosen], out_y[chosen] = self._gathered(u, start), self._gathered(y, start)
         return self._converted(out_u, out_y)
 
     def _gathered(self, block: Tensor, start: Tensor) -> Tensor:
@@ -145,13 +165,6 @@ class Subsequences(Dataset[tuple[Tensor, Tensor]]):
         prevent), too_short.
         """
         return self._report.copy()
-
-    def _locate(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Return storage and first sample of windows."""
-        run = torch.searchsorted(self._ends, indices, right=True)
-        before = torch.where(run > 0, self._ends[(run - 1).clamp(min=0)], 0)
-        start = self._first_of_run[run] + (indices - before) * self.stride
-        return self._storage_of_run[run], start
 
     def _count(self, samples: int) -> int:
         return max(0, (samples - self.length) // self.stride + 1)

@@ -83,6 +83,11 @@ class _Recurrent(StatefulModel):
         blocks = flat.unflatten(1, (self.state_tensors, rows, self.hidden_size))
         return tuple(b.transpose(0, 1).contiguous() for b in blocks.unbind(1))
 
+    def _zero_state(self, batch: int) -> Carried:
+        rows = self.num_layers * (1 + self.bidirectional)
+        zeros = self.output.weight.new_zeros(rows, batch, self.hidden_size)
+        return (zeros,) * self.state_tensors
+
     def _run(self, inputs: Tensor, state: Carried) -> tuple[Tensor, Carried]:
         h, last = self.recurrence(inputs, state if self.state_tensors > 1 else state[0])
         return self.output(h), (last if self.state_tensors > 1 else (last,))

@@ -126,7 +126,7 @@ class StatefulModel(Model):
             ValueError: if a model that sees the future is asked to go on from a state.
         """
         if state is None:
-            state = self._start(u.shape[0], u)
+            state = self._start(u.shape[0])
         elif not self.causal:
             raise ValueError(
                 "state must be None for a bidirectional model, which needs whole records: it "
@@ -135,14 +135,17 @@ class StatefulModel(Model):
         y_hat, state = self._continue(self._scale_in(u), state)
         return self._scale_out(y_hat), state
 
-    def _start(self, batch: int, like: Tensor) -> Carried:
+    def _start(self, batch: int) -> Carried:
         """Return the state that needs no measurement, with a zero output to feed back."""
         if self.learned_state is not None:
-            flat = self.learned_state(batch)
+            state = self._pack(self.learned_state(batch))
         else:
-            flat = torch.zeros(batch, self.state_size, dtype=self.dtype, device=like.device)
-        state = self._pack(flat)
-        return (*state, flat.new_zeros(batch, self.ny)) if self.feedback else state
+            state = self._zero_state(batch)
+        return (*state, state[0].new_zeros(batch, self.ny)) if self.feedback else state
+
+    def _zero_state(self, batch: int) -> Carried:
+        """Return the state's own tensors, all zero."""
+        return self._pack(torch.zeros(batch, self.state_size, dtype=self.dtype, device=self.device))
 
     def _encode(self, u: Tensor, y: Tensor) -> Carried:
         """Return the state after a measured window."""
@@ -187,7 +190,8 @@ class StatefulModel(Model):
         if m:
             y_hat, state = self._continue(u[:, m:], self._encode(u[:, :m], y[:, :m]))
             return torch.cat([y[:, :m], y_hat], dim=1), state
-        return self._continue(u, self._start(u.shape[0], u), _delayed(y[:, :washout]))
+        y_before = _delayed(y[:, :washout]) if self.feedback else None
+        return self._continue(u, self._start(u.shape[0]), y_before)
 
     def _simulate(self, u: Tensor, y: Tensor | None, n_init: int) -> Tensor:
         if (m := self.n_memory) and y is not None:
@@ -196,7 +200,7 @@ class StatefulModel(Model):
             y_window = torch.cat([y[:1].expand(held, -1), y])[None, -m:]
             y_hat, _ = self._continue(u[None, n_init:], self._encode(u_window, y_window))
             return torch.cat([y, y_hat[0]])
-        state = self._start(1, u)
+        state = self._start(1)
         y_before = None
         if y is not None and self.feedback:
             y_before = _delayed(y[None])
@@ -279,7 +283,7 @@ class StatefulModel(Model):
             return out
         # Before sample k the state holds the measured y(k-1), or where that is missing the
         # model's own, so that a gap does no harm beyond itself.
-        state = (*self._start(1, u)[:-1], y[:1].nan_to_num())
+        state = (*self._start(1)[:-1], y[:1].nan_to_num())
         restarts = [state]
         for k in range(len(y) - horizon):
             _, (*hidden, y_own) = self._continue(u[None, k : k + 1], state)

@@ -68,6 +68,10 @@ class _Indexed(Loss):
     @abstractmethod
     def __len__(self) -> int: ...
 
+    def _located(self, order: Tensor) -> Tensor:
+        """Return what ``_error`` wants of the items of an epoch, a row each."""
+        return order
+
     @abstractmethod
     def _error(self, items: Tensor) -> Tensor: ...
 
@@ -77,11 +81,11 @@ class _Indexed(Loss):
 
     def objectives(self, generator: torch.Generator) -> Iterator[list[tuple[float, Objective]]]:
         if self.batch_size is None:
-            items = torch.arange(len(self))
+            everything = self._located(torch.arange(len(self)))
             size = max(1, _CHUNK // self.samples)
-            yield [(len(i) / len(self), self._closure(i)) for i in items.split(size)]
+            yield [(len(i) / len(self), self._closure(i)) for i in everything.split(size)]
             return
-        order = torch.randperm(len(self), generator=generator)
+        order = self._located(torch.randperm(len(self), generator=generator))
         for items in order.split(self.batch_size):
             yield [(1.0, self._closure(items))]
 
@@ -134,12 +138,17 @@ class Subsequence(_Indexed):
     def __len__(self) -> int:
         return len(self.windows)
 
+    def _located(self, order: Tensor) -> Tensor:
+        return self.windows.locate(order)
+
     def _error(self, items: Tensor) -> Tensor:
-        u, y = self.windows.batch(items)
+        u, y = self.windows.gather(items)
         y_hat, _ = self.model.unfold(u, y, self.washout)
         # Windows are complete, so there is nothing to mask.
-        error = y_hat[:, self.first :] - y[:, self.first :]
-        return (error.square() * self.weights).mean()
+        error = y_hat - y
+        if self.first:
+            error = error[:, self.first :]
+        return error.square().mean(dim=(0, 1)) @ self.weights / len(self.weights)
 
 
 class FullSequence(Loss):
