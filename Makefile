@@ -15,7 +15,7 @@ demo: install
 	$(BIN)/sysid train configs/quickstart.yaml
 
 test: install
-	$(BIN)/python -m pytest --doctest-modules --cov --cov-report=term -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist worksteal --doctest-modules --cov
 
 lint: install
 	$(BIN)/ruff check .

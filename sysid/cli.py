@@ -118,7 +118,8 @@ def evaluate(
 ) -> None:
     """Score a model on data: steps ahead and free run, per output."""
     from sysid.analysis.compare import evaluate as score
-    from sysid.experiment.run import open_model, read_for
+    from sysid.experiment.data import read_for
+    from sysid.experiment.run import open_model
 
     model = open_model(run)
     try:
@@ -150,7 +151,8 @@ def simulate(
 ) -> None:
     """Simulate a model over the inputs of a file and write inputs and simulated outputs."""
     from sysid.data.files import write
-    from sysid.experiment.run import open_model, read_for
+    from sysid.experiment.data import read_for
+    from sysid.experiment.run import open_model
 
     model = open_model(run)
     record = read_for(model, data, _split(u), _split(y), time, sampling_time)
@@ -173,7 +175,8 @@ def summary(
 ) -> None:
     """Print layers, shapes and parameter counts of a model."""
     from sysid.experiment.config import read_config
-    from sysid.experiment.run import load_data, open_model
+    from sysid.experiment.data import load_data
+    from sysid.experiment.run import open_model
 
     if Path(target).suffix in (".yaml", ".yml"):
         config = read_config(target)

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import mean_absolute_error, mean_squared_error
 
 Array = NDArray[np.float64]
 
@@ -26,17 +25,17 @@ def rmse(y: ArrayLike, y_hat: ArrayLike) -> Array:
         >>> rmse([0.0, 2.0], [0.0, 0.0]).round(4)
         array([1.4142])
     """
-    return _each(y, y_hat, lambda a, b: float(np.sqrt(mean_squared_error(a, b))))
+    return _each(y, y_hat, lambda a, b: _rms(a - b))
 
 
 def mae(y: ArrayLike, y_hat: ArrayLike) -> Array:
     """Return ``mean(|y - y_hat|)`` for each output; arguments as for ``rmse``."""
-    return _each(y, y_hat, lambda a, b: float(mean_absolute_error(a, b)))
+    return _each(y, y_hat, lambda a, b: float(np.mean(np.abs(a - b))))
 
 
 def nrmse(y: ArrayLike, y_hat: ArrayLike) -> Array:
     """Return ``rmse / std(y)`` for each output, never by range; NaN for a constant ``y``."""
-    return _each(y, y_hat, lambda a, b: _over(np.sqrt(np.mean((a - b) ** 2)), np.std(a)))
+    return _each(y, y_hat, lambda a, b: _over(_rms(a - b), np.std(a)))
 
 
 def fit_index(y: ArrayLike, y_hat: ArrayLike) -> Array:
@@ -83,7 +82,7 @@ def _each(y: ArrayLike, y_hat: ArrayLike, figure: Callable[[Array, Array], float
         seen = ~(np.isnan(a[:, i]) | np.isnan(b[:, i]))
         if not seen.any():
             continue
-        if np.isinf(b[seen, i]).any():  # a simulation that exploded; scikit-learn refuses it
+        if np.isinf(b[seen, i]).any():  # a simulation that exploded
             out[i] = np.inf
             continue
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
@@ -94,6 +93,10 @@ def _each(y: ArrayLike, y_hat: ArrayLike, figure: Callable[[Array, Array], float
 def _columns(values: ArrayLike) -> Array:
     array = np.asarray(values, dtype=np.float64)
     return array[:, None] if array.ndim == 1 else array
+
+
+def _rms(error: Array) -> float:
+    return float(np.sqrt(np.mean(np.square(error))))
 
 
 def _over(top: Any, bottom: Any) -> float:

@@ -150,7 +150,7 @@ def test_help_imports_no_torch(folder: Path) -> None:
 
 def test_an_interrupted_training_goes_on(folder: Path) -> None:
     from sysid.experiment.config import read_config
-    from sysid.experiment.run import load_data
+    from sysid.experiment.data import load_data
     from sysid.training.checkpoints import save_checkpoint
     from sysid.training.trainer import Trainer
 
@@ -186,6 +186,10 @@ BAD = {
     "infinity in a column": (
         data(train=["inf.csv"]),
         r"column 'u1' must be finite, got inf in row 2",
+    ),
+    "unequal lengths": (
+        data(train=["unequal.npz"]),
+        "unequal.npz.*must have equal lengths, got 19 samples of 'y1'.*20",
     ),
     "unknown column": (data(u=["u11"]), r"got 'u11'; did you mean 'u1'"),
     "no such suffix": (data(train=["a.xls"]), "file must end in .csv"),
@@ -229,6 +233,7 @@ def test_a_bad_config_gets_one_clear_line_and_writes_nothing(case: str, folder: 
     (folder / "a.xls").write_text("x")
     (folder / "text.csv").write_text("u1,y1\n1,2\n1,2\n1,2\n1,oops\n")
     (folder / "inf.csv").write_text("u1,y1\n1,2\n1,2\ninf,2\n1,1\n")
+    np.savez(folder / "unequal.npz", u1=np.ones(20), y1=np.ones(19))
     path = folder / "bad.yaml"
     path.write_text(yaml.safe_dump(SMALL | changes))
     before = set(folder.rglob("*"))
@@ -261,6 +266,10 @@ def test_all_that_is_wrong_with_a_config_is_said_at_once(folder: Path) -> None:
         (("evaluate", "done", "none.csv"), "file must exist"),
         (
             ("evaluate", "done", "wide.csv", "--u", "u1,u2", "--y", "y1"),
+            "must have 1 inputs, got 2",
+        ),
+        (
+            ("simulate", "done", "wide.csv", "--u", "u1,u2", "-o", "y.csv"),
             "must have 1 inputs, got 2",
         ),
         (("evaluate", "done", "b.csv", "--horizons", "two"), "horizons must be whole numbers"),

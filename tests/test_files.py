@@ -113,6 +113,13 @@ def test_paths_that_are_no_files(tmp_path) -> None:  # type: ignore[no-untyped-d
         read(tmp_path / "text.npz")
 
 
+def test_arrays_of_unequal_lengths_are_not_left_out_silently(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    np.savez(tmp_path / "a.npz", u1=np.ones(19), y1=np.ones(20), note=np.ones(3))
+    with pytest.raises(ValueError, match="equal lengths, got 20 samples of 'y1' where 'u1' have"):
+        read(tmp_path / "a.npz")
+    assert read(tmp_path / "a.npz", u=["u1"]).nu == 1
+
+
 def test_an_archive_that_would_run_code_is_refused(tmp_path) -> None:  # type: ignore[no-untyped-def]
     np.savez(tmp_path / "evil.npz", u=np.array([print, print], dtype=object))
     with pytest.raises(ValueError, match="must be readable as"):

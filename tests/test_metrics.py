@@ -41,7 +41,7 @@ def test_sysidentpy_nrmse_is_not_by_range() -> None:
     assert_allclose(nrmse(y, y + 1), 1 / y.std())
 
 
-def test_vaf_does_not_see_an_offset_and_fit_index_does() -> None:
+def test_vaf_alone_does_not_see_an_offset_and_fit_index_does() -> None:
     y = np.sin(np.arange(1000.0)) * 9.7
     assert_allclose(vaf(y, y + 5), 100)
     assert fit_index(y, y + 5)[0] < 30

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from payload import Payload
 from scipy.signal import lfilter
 from systems import linear_record, two_by_two
 from torch import nn
@@ -401,6 +402,25 @@ def test_files_that_are_not_models_are_refused(tmp_path) -> None:  # type: ignor
         sysid.load(tmp_path / "other")
     with pytest.raises(TypeError, match="model must be a sysid model"):
         sysid.save(nn.Linear(1, 1), tmp_path / "x")
+
+
+def test_torch_load_a_model_file_with_a_payload_is_refused_unrun(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    bomb = tmp_path / "bomb"
+    torch.save({"weights": Payload(tmp_path / "ran")}, bomb)
+    with pytest.raises(ValueError, match="model file must be whole"):
+        sysid.load(bomb)
+    assert not (tmp_path / "ran").exists()
+    torch.load(bomb, weights_only=False)  # the payload is a live one
+    assert (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_deepsi_several_outputs_mix_no_devices(name: str) -> None:
+    # The meta device refuses to work with tensors of the CPU, as a GPU would.
+    model = make(name).to("meta")
+    u, y = torch.zeros(3, 30, 2, device="meta"), torch.zeros(3, 30, 2, device="meta")
+    y_hat, _ = model.unfold(u.to(model.dtype), y.to(model.dtype))
+    assert (y_hat.device.type, y_hat.shape) == ("meta", (3, 30, 2))
 
 
 @pytest.mark.cuda

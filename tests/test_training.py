@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from payload import Payload
 from systems import linear_record, two_by_two
 
 import sysid
@@ -204,6 +205,13 @@ def test_a_checkpoint_goes_on_as_if_nothing_had_happened(build, settings, tmp_pa
     list(resumed.epochs())
     for name, p in whole.model.state_dict().items():
         assert torch.equal(p, resumed.model.state_dict()[name]), name
+
+
+def test_torch_load_a_checkpoint_with_a_payload_is_refused_unrun(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    torch.save({"model": Payload(tmp_path / "ran")}, tmp_path / "checkpoint.pt")
+    with pytest.raises(ValueError, match="checkpoint must be whole"):
+        load_checkpoint(tmp_path / "checkpoint.pt")
+    assert not (tmp_path / "ran").exists()
 
 
 def test_training_leaves_the_callers_random_stream_alone() -> None:

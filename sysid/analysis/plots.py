@@ -42,7 +42,7 @@ def simulation(record: Record, y_hat: Array, n_init: int = 0, title: str = "") -
         _line(lower, time, record.y[:, i] - y_hat[:, i], RESIDUAL, None, 0.8)
         upper.set_ylabel(name + unit)
         lower.set_ylabel("residual" + unit)
-        upper.legend(loc="upper right", ncols=2, frameon=False)
+        upper.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False)
         for axes in (upper, lower):
             axes.grid(alpha=0.3)
             axes.margins(x=0)

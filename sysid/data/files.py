@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -17,6 +18,8 @@ from sysid.data.records import Record
 
 # What a file keeps of a record beside its columns, as JSON under this name.
 _METADATA = "sysid_record"
+# What a table keeps of the arrays that are not as long as the usual one.
+_LENGTHS = "other_lengths"
 
 
 def read(
@@ -50,7 +53,8 @@ def read(
     frame, stored = _load(path)
     if not len(frame):
         raise ValueError(f"file must hold samples, got none in {path}")
-    names = [str(c) for c in frame.columns]
+    other_lengths: dict[str, int] = frame.attrs.get(_LENGTHS, {})
+    names = [*map(str, frame.columns), *other_lengths]
     if u is None and y is None:
         if stored:
             u, y = stored["u_names"], stored["y_names"]
@@ -65,6 +69,12 @@ def read(
     elif not stored and time is None and sampling_time is None:
         time = guess_columns(names)[2]
     u, y = _expanded(u or [], names), _expanded(y or [], names)
+    for name in (*u, *y):
+        if name in other_lengths:
+            raise ValueError(
+                f"{path}: columns must have equal lengths, got {other_lengths[name]} samples of "
+                f"{name!r} where {', '.join(map(repr, frame.columns[:3]))} have {len(frame)}"
+            )
     metadata: dict[str, Any] = {"name": path.stem}
     if stored:
         metadata["name"] = stored["name"]
@@ -102,7 +112,8 @@ def write(record: Record, path: str | Path) -> None:
 
 def column_names(path: str | Path) -> list[str]:
     """Return the names of a file's columns."""
-    return [str(c) for c in _load(Path(path))[0].columns]
+    frame, _ = _load(Path(path))
+    return [*map(str, frame.columns), *frame.attrs.get(_LENGTHS, {})]
 
 
 def guess_columns(names: Sequence[str]) -> tuple[list[str], list[str], str | None]:
@@ -202,11 +213,13 @@ def _frame(arrays: dict[str, Any]) -> Loaded:
             columns[name] = array
         else:
             columns.update({f"{name}{i + 1}": c for i, c in enumerate(array.T)})
-    lengths = [len(c) for c in columns.values()]
+    lengths = {name: len(c) for name, c in columns.items()}
     if not lengths:
         raise ValueError("it holds no numeric arrays of two samples or more")
-    usual = max(set(lengths), key=lengths.count)
-    return pd.DataFrame({n: c for n, c in columns.items() if len(c) == usual}), stored
+    usual = statistics.mode(lengths.values())
+    frame = pd.DataFrame({n: c for n, c in columns.items() if len(c) == usual})
+    frame.attrs[_LENGTHS] = {n: k for n, k in lengths.items() if k != usual}
+    return frame, stored
 
 
 def _metadata(record: Record) -> str:

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from sysid.data.columns import column, uniform_step
+
 Array = NDArray[np.float64]
 
 _CHUNK = 1 << 20  # samples looked at together, so that checking a memory map stays small
@@ -123,10 +125,10 @@ class Record:
         if time is not None and sampling_time is not None:
             raise ValueError("time and sampling_time must not both be given; leave one out")
         if time is not None:
-            sampling_time = _uniform_step(_column(df, time, time_stamps=True), time)
+            sampling_time = uniform_step(column(df, time, time_stamps=True), time)
 
         def block(names: list[str]) -> Array | None:
-            return np.column_stack([_column(df, c) for c in names]) if names else None
+            return np.column_stack([column(df, c) for c in names]) if names else None
 
         return cls(block(u), block(y), sampling_time, u_names=u, y_names=y, **metadata)
 
@@ -385,53 +387,3 @@ def _checked_n_init(value: int) -> int:
     if isinstance(value, bool) or int(value) != value or value < 0:
         raise ValueError(f"n_init must be a whole number of samples, at least 0, got {value!r}")
     return int(value)
-
-
-def _column(df: pd.DataFrame, name: str, time_stamps: bool = False) -> Array:
-    """Return one column as float64, or say what in it is not a number, and where."""
-    if name not in df.columns:
-        raise ValueError(unknown_column(name, [str(c) for c in df.columns]))
-    series = df[name]
-    if time_stamps and pd.api.types.is_datetime64_any_dtype(series):
-        return np.asarray((series - series.iloc[0]).dt.total_seconds(), dtype=np.float64)
-    numbers = pd.to_numeric(series, errors="coerce")
-    bad = np.flatnonzero(np.asarray(numbers.isna() & series.notna()))
-    if len(bad):
-        raise ValueError(
-            f"column {name!r} must hold numbers, got {series.iloc[bad[0]]!r} in row {bad[0]}; "
-            "leave a missing sample empty"
-        )
-    values = np.asarray(numbers, dtype=np.float64)
-    if len(bad := np.flatnonzero(np.isinf(values))):
-        raise ValueError(
-            f"column {name!r} must be finite, got {values[bad[0]]} in row {bad[0]}; "
-            "leave a missing sample empty"
-        )
-    return values
-
-
-def unknown_column(name: str, known: Sequence[str]) -> str:
-    """Return the message for a column that is not there, with the nearest names."""
-    import difflib
-
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "look at the header"
-    shown = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
-    return f"column must be one of {shown}, got {name!r}; {hint}"
-
-
-def _uniform_step(t: Array, name: str) -> float:
-    if len(t) < 2:
-        raise ValueError(f"time column {name!r} must have at least 2 rows, got {len(t)}")
-    steps = np.diff(t)
-    if len(bad := np.flatnonzero(~(steps > 0))):
-        raise ValueError(f"time column {name!r} must increase, it does not at row {bad[0] + 1}")
-    step = float(np.median(steps))
-    if len(bad := np.flatnonzero(np.abs(steps - step) > 0.01 * step)):
-        row = int(bad[0])
-        raise ValueError(
-            f"time column {name!r} must be uniformly spaced, got a step of {steps[row]:.6g} s "
-            f"at row {row + 1} where {step:.6g} s is usual; resample the data first"
-        )
-    # The mean over the whole record is the better estimate where stamps are rounded.
-    return float((t[-1] - t[0]) / (len(t) - 1))

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 from torch import Tensor, nn
 
 from sysid.data.records import Array, Record
@@ -95,6 +94,8 @@ def _affine(kind: str, blocks: list[Array]) -> tuple[Array, Array]:
     width = blocks[0].shape[1]
     if kind == "none":
         return np.zeros(width), np.ones(width)
+    from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
+
     if kind == "robust":  # needs the quantiles of everything at once
         robust: Any = RobustScaler().fit(np.concatenate(blocks))
         return robust.center_, robust.scale_

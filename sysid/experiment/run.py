@@ -14,33 +14,17 @@ from typing import Any
 
 import pandas as pd
 
-from sysid.analysis import plots
 from sysid.analysis.compare import evaluate, scores_to_dict
-from sysid.analysis.report import write_report
-from sysid.data.benchmarks import load_benchmark
-from sysid.data.files import guess_columns, read
-from sysid.data.records import Record
-from sysid.data.splitting import split_time
-from sysid.data.systems import generate
-from sysid.experiment.config import BenchmarkData, Config, FilesData, Fraction, read_config
+from sysid.experiment.config import Config
+from sysid.experiment.data import Data, load_data
 from sysid.models import Model
 from sysid.models.files import load, save
 from sysid.training.checkpoints import load_checkpoint, save_checkpoint
 from sysid.training.fit import FitResult, run_to_end
-from sysid.training.settings import TrainingSettings
 from sysid.training.trainer import Trainer
 
 MODEL_FILE = "model.safetensors"
 CHECKPOINT_FILE = "checkpoint.pt"
-
-
-@dataclass(frozen=True)
-class Data:
-    """The records of an experiment."""
-
-    train: list[Record]
-    valid: list[Record]
-    test: list[Record]
 
 
 @dataclass(frozen=True)
@@ -51,60 +35,6 @@ class Run:
     result: FitResult
     scores: pd.DataFrame
     seconds: float
-
-
-def load_data(config: Config, data_dir: str | None = None, gap: int | None = None) -> Data:
-    """Return the records that a config names, the validation part cut off.
-
-    Args:
-        config: the config.
-        data_dir: where benchmark files are looked for first.
-        gap: samples left out before the validation part; by default the window or the
-            largest lag of the config, whichever is longer.
-    """
-    section = config.data
-    test: list[Record]
-    if isinstance(section, FilesData):
-        train = [_read(p, section) for p in section.train]
-        test = [_read(p, section).replace(n_init=section.n_init) for p in section.test]
-        if isinstance(section.valid, list):
-            return Data(train, [_read(p, section) for p in section.valid], test)
-    elif isinstance(section, BenchmarkData):
-        benchmark = load_benchmark(section.name, data_dir)
-        train, test = benchmark.train, benchmark.test
-    else:
-        train = [generate(section.name, section.samples, seed=section.seed, noise=section.noise)]
-        test = [generate(section.name, section.samples, seed=section.seed + 1, noise=section.noise)]
-        train, test = [train[0].replace(name="train")], [test[0].replace(name="test")]
-    if not isinstance(section.valid, Fraction):
-        return Data(train, [], test)
-    if gap is None:
-        model = config.build_model(train[0].nu, train[0].ny)
-        gap = split_gap(config.training, model)
-        _refuse_longer_than(train, config.training, model)
-    train, valid = split_time(train, section.valid.fraction, gap)
-    return Data(train, valid, test)
-
-
-def _refuse_longer_than(records: list[Record], settings: TrainingSettings, model: Model) -> None:
-    """Name the setting that is too long, before a split fails for its sake."""
-    longest = max(len(r) for r in records)
-    if model.n_memory >= longest:
-        raise ValueError(
-            f"the model's largest lag or window must be less than the longest record, which has "
-            f"{longest} samples, got {model.n_memory}; lower na and nb, or n_init"
-        )
-    if (settings.loss or model.losses[0]) == "subsequence" and settings.length > longest:
-        raise ValueError(
-            f"training.length must be at most the longest record, which has {longest} samples, "
-            f"got {settings.length}; use shorter windows"
-        )
-
-
-def split_gap(settings: TrainingSettings, model: Model) -> int:
-    """Return the samples between training and validation: the window or the largest lag."""
-    window = settings.length if (settings.loss or model.losses[0]) == "subsequence" else 0
-    return max(window, model.n_memory, settings.washout)
 
 
 def train_config(
@@ -155,6 +85,9 @@ def _finish(
     directory: Path, config: Config, data: Data, result: FitResult, seconds: float
 ) -> pd.DataFrame:
     """Evaluate and write what the run directory holds."""
+    from sysid.analysis import plots
+    from sysid.analysis.report import write_report
+
     model = result.model
     save(model, directory / MODEL_FILE)
     result.history.to_csv(directory / "history.csv", index=False)
@@ -213,40 +146,6 @@ def open_model(run: str | Path) -> Model:
     return load(path)
 
 
-def read_for(
-    model: Model,
-    path: str,
-    u: list[str] | None = None,
-    y: list[str] | None = None,
-    time: str | None = None,
-    sampling_time: float | None = None,
-) -> Record:
-    """Read a data file for a model: its own channel names where the file has them."""
-    if u is None and y is None:
-        frame = read_columns(path)
-        if set(model.u_names) <= set(frame):
-            u = list(model.u_names)
-            y = [c for c in model.y_names if c in frame]
-            time = time or guess_columns(frame)[2]
-            y = list(model.y_names) if len(y) == model.ny else None
-    if sampling_time is not None:
-        time = None
-    return read(path, u=u, y=y, time=time, sampling_time=sampling_time)
-
-
-def read_columns(path: str) -> list[str]:
-    """Return the column names of a data file."""
-    from sysid.data.files import column_names
-
-    return column_names(path)
-
-
-def _read(path: str, section: FilesData) -> Record:
-    return read(
-        path, u=section.u, y=section.y, time=section.time, sampling_time=section.sampling_time
-    )
-
-
 def _directory(config: Config, out: Path | None, resume: bool) -> Path:
     """Return a new, writable run directory, or the one to go on in."""
     if resume:
@@ -293,8 +192,3 @@ def _environment(seconds: float, result: FitResult) -> dict[str, Any]:
         "versions": {p: metadata.version(p) for p in packages},
         "command": ["sysid", *sys.argv[1:]],
     }
-
-
-def config_of(run: Path) -> Config:
-    """Return the resolved config of a run directory."""
-    return read_config(run / "config.yaml")

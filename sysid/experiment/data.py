@@ -1,0 +1,106 @@
+"""The records of a config and those that a model is used on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sysid.data.benchmarks import load_benchmark
+from sysid.data.files import column_names, read
+from sysid.data.records import Record
+from sysid.data.splitting import split_time
+from sysid.experiment.config import BenchmarkData, Config, FilesData, Fraction, SystemData
+from sysid.models import Model
+from sysid.training.settings import TrainingSettings
+
+
+@dataclass(frozen=True)
+class Data:
+    """The records of an experiment."""
+
+    train: list[Record]
+    valid: list[Record]
+    test: list[Record]
+
+
+def load_data(config: Config, data_dir: str | None = None, gap: int | None = None) -> Data:
+    """Return the records that a config names, the validation part cut off.
+
+    Args:
+        config: the config.
+        data_dir: where benchmark files are looked for first.
+        gap: samples left out before the validation part; by default the window or the
+            largest lag of the config, whichever is longer.
+    """
+    section = config.data
+    test: list[Record]
+    if isinstance(section, FilesData):
+        train = [_read(p, section) for p in section.train]
+        test = [_read(p, section).replace(n_init=section.n_init) for p in section.test]
+        if isinstance(section.valid, list):
+            return Data(train, [_read(p, section) for p in section.valid], test)
+    elif isinstance(section, BenchmarkData):
+        benchmark = load_benchmark(section.name, data_dir)
+        train, test = benchmark.train, benchmark.test
+    else:
+        train, test = [_generated(section, 0, "train")], [_generated(section, 1, "test")]
+    if not isinstance(section.valid, Fraction):
+        return Data(train, [], test)
+    if gap is None:
+        model = config.build_model(train[0].nu, train[0].ny)
+        gap = split_gap(config.training, model)
+        _refuse_longer_than(train, config.training, model)
+    train, valid = split_time(train, section.valid.fraction, gap)
+    return Data(train, valid, test)
+
+
+def _refuse_longer_than(records: list[Record], settings: TrainingSettings, model: Model) -> None:
+    """Name the setting that is too long, before a split fails for its sake."""
+    longest = max(len(r) for r in records)
+    if model.n_memory >= longest:
+        raise ValueError(
+            f"the model's largest lag or window must be less than the longest record, which has "
+            f"{longest} samples, got {model.n_memory}; lower na and nb, or n_init"
+        )
+    if (settings.loss or model.losses[0]) == "subsequence" and settings.length > longest:
+        raise ValueError(
+            f"training.length must be at most the longest record, which has {longest} samples, "
+            f"got {settings.length}; use shorter windows"
+        )
+
+
+def split_gap(settings: TrainingSettings, model: Model) -> int:
+    """Return the samples between training and validation: the window or the largest lag."""
+    window = settings.length if (settings.loss or model.losses[0]) == "subsequence" else 0
+    return max(window, model.n_memory, settings.washout)
+
+
+def read_for(
+    model: Model,
+    path: str,
+    u: list[str] | None = None,
+    y: list[str] | None = None,
+    time: str | None = None,
+    sampling_time: float | None = None,
+) -> Record:
+    """Read a data file for a model: its own channel names where the file has them."""
+    if u is None and y is None:
+        names = set(column_names(path))
+        if names.issuperset(model.u_names):
+            u = list(model.u_names)
+            y = list(model.y_names) if names.issuperset(model.y_names) else None
+    return read(path, u=u, y=y, time=time, sampling_time=sampling_time)
+
+
+def _generated(section: SystemData, shift: int, name: str) -> Record:
+    from sysid.data.systems import generate
+
+    seed = section.seed + shift
+    return generate(section.name, section.samples, seed=seed, noise=section.noise).replace(
+        name=name
+    )
+
+
+def _read(path: str, section: FilesData) -> Record:
+    return read(
+        path, u=section.u, y=section.y, time=section.time, sampling_time=section.sampling_time
+    )
