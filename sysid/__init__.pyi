@@ -1,4 +1,4 @@
-from .analysis.compare import evaluate as evaluate
+from .analysis.compare import compare as compare
 from .data.benchmarks import load_benchmark as load_benchmark
 from .data.files import read as read
 from .data.files import write as write

@@ -215,24 +215,53 @@ def test_prediction_of_narx_equals_the_double_loop(horizon: int) -> None:
     assert_allclose(model.predict(record, horizon), expected, rtol=1e-10, atol=1e-8)
 
 
+RECURRENT = [(cls, layers) for cls in (RNN, GRU, LSTM) for layers in (1, 2)]
+
+
+def recurrent(cls, **options):  # type: ignore[no-untyped-def]
+    torch.manual_seed(1)
+    model = cls(2, 2, 4, **options).double().eval()
+    model.scaling.fit_([two_by_two(50)])
+    return model
+
+
 @pytest.mark.parametrize("horizon", [1, 4])
-def test_prediction_with_an_encoder_restarts_from_the_measured_window(horizon: int) -> None:
-    model, record = make("gru_encoder"), two_by_two(30)
-    expected = np.full((30, 2), np.nan)
+@pytest.mark.parametrize(("cls", "layers"), RECURRENT)
+def test_prediction_with_an_encoder_is_that_of_the_double_loop(cls, layers, horizon) -> None:  # type: ignore[no-untyped-def]
+    model = recurrent(cls, num_layers=layers, initial_state="encoder", n_init=5)
+    record = two_by_two(30)
+    u = model.scaling.scale_u(torch.tensor(record.u))
+    y = model.scaling.scale_y(torch.tensor(record.y))
+    expected = torch.full((30, 2), torch.nan, dtype=torch.float64)
     for k in range(5 + horizon - 1, 30):
-        window = record[k - horizon - 4 : k + 1].replace(n_init=5)
-        expected[k] = model.simulate(window)[-1]
-    assert_allclose(model.predict(record, horizon), expected, rtol=1e-10, atol=1e-8)
+        a = k - horizon + 1  # the window is a-5 ... a-1
+        state = model._pack(model.encoder(u[None, a - 5 : a], y[None, a - 5 : a]))
+        state = state if cls is LSTM else state[0]
+        for j in range(a, k + 1):
+            h, state = model.recurrence(u[None, j : j + 1], state)
+        expected[k] = model.scaling.unscale_y(model.output(h)[0, 0].detach())
+    assert_allclose(model.predict(record, horizon), expected.numpy(), rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("horizon", [1, 4])
-def test_prediction_with_feedback_feeds_what_was_measured(horizon: int) -> None:
-    model, record = make("rnn_feedback"), two_by_two(25)
-    expected = np.full((25, 2), np.nan)
-    for k in range(horizon, 25):
-        part = record[: k + 1].replace(n_init=k - horizon + 1)
-        expected[k] = model.simulate(part)[-1]
-    assert_allclose(model.predict(record, horizon), expected, rtol=1e-10, atol=1e-8)
+@pytest.mark.parametrize(("cls", "layers"), RECURRENT)
+@pytest.mark.parametrize("gap", [slice(0), slice(0, 1), slice(9, 14), slice(28, 30)])
+def test_prediction_with_feedback_is_that_of_the_double_loop(cls, layers, horizon, gap) -> None:  # type: ignore[no-untyped-def]
+    model = recurrent(cls, num_layers=layers, feedback=True)
+    record = two_by_two(30)
+    measured = record.y.copy()
+    measured[gap, 1] = np.nan
+    u = model.scaling.scale_u(torch.tensor(record.u))
+    y = model.scaling.scale_y(torch.tensor(measured))
+    expected = torch.full((30, 2), torch.nan, dtype=torch.float64)
+    for k in range(horizon, 30):
+        state, before = None, y[0].nan_to_num()
+        for j in range(k + 1):
+            h, state = model.recurrence(torch.cat([u[j], before])[None, None], state)
+            own = model.output(h)[0, 0].detach()
+            before = torch.where(y[j].isnan(), own, y[j]) if j <= k - horizon else own
+        expected[k] = model.scaling.unscale_y(own)
+    assert_allclose(model.predict(record.replace(y=measured), horizon), expected.numpy(), 1e-10)
 
 
 def test_a_gap_in_the_outputs_ends_by_itself() -> None:

@@ -1,68 +1,87 @@
-"""Compare: how well a model predicts and simulates records, in one tidy table."""
+"""Compare: how well models predict and simulate records, in one tidy table."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from sysid.data.records import Record, as_records
+from sysid.data.records import Array, Record, as_records
 from sysid.metrics import all_metrics
-from sysid.models import Model
+from sysid.models import NARX, Model
+from sysid.models.baseline import Baseline
+
+SIMULATION = "simulation"
+FIGURES = ("rmse", "nrmse", "fit_index", "r2", "mae", "vaf")
 
 
-def evaluate(
-    model: Model,
+def compare(
+    models: Mapping[str, Model],
     records: Record | Iterable[Record],
-    horizons: Sequence[int | str] = (1, "simulation"),
+    horizons: Sequence[int | str] = (1, 10, SIMULATION),
+    *,
+    baselines: bool = True,
 ) -> pd.DataFrame:
-    """Score a model on records, for each output and horizon.
+    """Score models on records, for each output and horizon, beside the mean and a linear model.
 
-    Only samples that the model does not start from count, ``k >= model.scoring_start(record)``.
+    The baselines are those that each model carries from its training: the mean of the training
+    outputs, and a linear ARX model of the same orders by least squares. Of one record and
+    horizon the same samples count for all models: those that none starts from, and that all
+    predict. Of these an ARX model with more lags is not scored on the first few.
 
     Args:
-        model: the model.
+        models: name and model; all with the same channels.
         records: measured experiments.
         horizons: steps ahead, and ``"simulation"`` for the free run.
+        baselines: whether to show the mean and the ARX model.
 
     Returns:
-        A row per record, output and horizon: record, output, unit, horizon (``"1"``, ...,
-        ``"simulation"``), rmse (in the unit), nrmse, fit_index, r2, mae, vaf.
+        A row per record, output, horizon and model: model, record, output, unit, horizon
+        (``"1"``, ..., ``"simulation"``), rmse and mae (in the unit), nrmse, fit_index and vaf
+        (percent), r2, samples (how many count), note (what to know about the row).
 
     Raises:
-        ValueError: if a record has no outputs, or a horizon is none.
+        ValueError: if a record has no outputs or does not belong to a model, there is no
+            model, or a horizon is none.
     """
+    if not models:
+        raise ValueError("models must hold at least one model, got none")
+    for horizon in horizons:
+        _checked_horizon(horizon)
     rows: list[dict[str, Any]] = []
     for record in as_records(records):
         if record.ny == 0:
             raise ValueError(
                 f"record {record.name!r} must have measured outputs to compare with, got none"
             )
-        start = model.scoring_start(record)
+        for model in models.values():
+            model.check_record(record)
+        start = max(model.scoring_start(record) for model in models.values())
+        linear = _baselines(models) if baselines else {}
         for horizon in horizons:
-            if horizon == "simulation":
-                y_hat = model.simulate(record)
-            elif isinstance(horizon, str):
-                raise ValueError(f'horizon must be a number or "simulation", got {horizon!r}')
-            else:
-                y_hat = model.predict(record, horizon)
-            figures = all_metrics(np.asarray(record.y[start:]), y_hat[start:])
-            for i, output in enumerate(record.y_names):
-                row = {
-                    "record": record.name,
-                    "output": output,
-                    "unit": record.y_units[i],
-                    "horizon": str(horizon),
-                }
-                rows.append(row | {name: float(v[i]) for name, v in figures.items()})
+            outputs = {name: run(model, record, horizon) for name, model in models.items()}
+            seen = ~np.any([np.isnan(y_hat) for y_hat in outputs.values()], axis=0)
+            seen[:start] = False
+            for name, baseline in linear.items():
+                outputs[name] = _baseline_output(baseline, record, horizon, start)
+            for name, y_hat in outputs.items():
+                note = _note(models.get(name), horizon)
+                rows += _rows(name, record, horizon, y_hat, seen, note)
     return pd.DataFrame(rows)
 
 
+def run(model: Model, record: Record, horizon: int | str) -> Array:
+    """Return the free run or the prediction that a horizon names, ``(N, ny)``."""
+    if isinstance(horizon, str):
+        return model.simulate(record)
+    return model.predict(record, horizon)
+
+
 def scores_to_dict(scores: pd.DataFrame) -> dict[str, Any]:
-    """Return a table of ``evaluate`` as ``{record: {output: {horizon: figures}}}``.
+    """Return the rows of one model as ``{record: {output: {horizon: figures}}}``.
 
     Horizon ``1`` is called ``one_step``, ``10`` is ``10_step``; figures are rmse, nrmse,
     fit_index and r2, with ``None`` for one that is not a number. A record without a name, or
@@ -79,9 +98,88 @@ def scores_to_dict(scores: pd.DataFrame) -> dict[str, Any]:
             name = f"{row['record']}#{position}" if taken else str(row["record"])
         previous = row["record"]
         seen.add(key)
-        label = {"simulation": "simulation", "1": "one_step"}.get(key[1], f"{key[1]}_step")
+        label = {SIMULATION: SIMULATION, "1": "one_step"}.get(key[1], f"{key[1]}_step")
         figures = {n: float(row[n]) for n in ("rmse", "nrmse", "fit_index", "r2")}
         out.setdefault(name, {}).setdefault(key[0], {})[label] = {
             n: v if math.isfinite(v) else None for n, v in figures.items()
         }
     return out
+
+
+def _checked_horizon(horizon: int | str) -> None:
+    if isinstance(horizon, str):
+        if horizon != SIMULATION:
+            raise ValueError(f'horizon must be a number or "simulation", got {horizon!r}')
+    elif isinstance(horizon, bool) or horizon < 1:
+        raise ValueError(f"horizon must be at least 1, got {horizon!r}")
+
+
+def _baselines(models: Mapping[str, Model]) -> dict[str, Array | NARX]:
+    """Return the means and linear models to show, each once, by name."""
+    out: dict[str, Array | NARX] = {}
+    kept: list[Baseline] = []
+    for name, model in models.items():
+        baseline = model.baseline
+        if baseline is None or any(baseline.same(b) for b in kept):
+            continue
+        if not any(np.array_equal(baseline.mean, b.mean) for b in kept):
+            out["mean" if "mean" not in out else f"mean of {name}"] = baseline.mean
+        if (arx := baseline.arx()) is not None:
+            out[baseline.name if baseline.name not in out else f"{baseline.name} of {name}"] = arx
+        kept.append(baseline)
+    return out
+
+
+def _baseline_output(
+    baseline: Array | NARX, record: Record, horizon: int | str, start: int
+) -> Array:
+    """Return what a baseline says, NaN where it says nothing of its own."""
+    if not isinstance(baseline, NARX):
+        return np.broadcast_to(baseline, record.y.shape)
+    # It starts from the samples that the models start from, or from its own lags.
+    begun = record.replace(n_init=max(start, baseline.n_memory))
+    try:
+        y_hat = run(baseline, begun, horizon)
+    except ValueError:  # it cannot start where samples are missing, and models could
+        return np.full(record.y.shape, np.nan)
+    y_hat[: begun.n_init] = np.nan
+    return y_hat
+
+
+def _note(model: Model | None, horizon: int | str) -> str:
+    if model is not None and model.output_error and not isinstance(horizon, str):
+        return "equals the simulation"
+    return ""
+
+
+def _rows(
+    name: str, record: Record, horizon: int | str, y_hat: Array, seen: Array, note: str
+) -> list[dict[str, Any]]:
+    seen = seen & ~np.isnan(y_hat)
+    figures = all_metrics(np.where(seen, record.y, np.nan), y_hat)
+    rows = []
+    for i, output in enumerate(record.y_names):
+        values = {n: float(figures[n][i]) for n in FIGURES}
+        counted = int((seen[:, i] & ~np.isnan(record.y[:, i])).sum())
+        notes = [note] if note else []
+        if counted == 0:
+            notes.append("no samples to compare")
+        elif math.isinf(values["rmse"]):
+            notes.append("unstable: the output exceeds all bounds")
+        elif math.isnan(values["fit_index"]):
+            notes.append("the output is constant: its fit is undefined")
+        if missing := int(np.isnan(record.y[:, i]).sum()):
+            notes.append(f"{missing} missing samples left out")
+        rows.append(
+            {
+                "model": name,
+                "record": record.name,
+                "output": output,
+                "unit": record.y_units[i],
+                "horizon": str(horizon),
+                **values,
+                "samples": counted,
+                "note": "; ".join(notes),
+            }
+        )
+    return rows

@@ -75,6 +75,11 @@ class FFN(GapTolerant, Model):
         self.activation = activation
         self.network = layers(input_size, self.hidden_sizes, output_size, activation)
 
+    @property
+    def baseline_orders(self) -> tuple[int, int, int]:
+        """A static linear map."""
+        return (0, 0, 0)
+
     def forward(self, phi: Tensor) -> Tensor:
         """Return the output for inputs ``(..., input_size)``, in physical units."""
         return self._scale_out(self.core(self._scale_in(phi)))

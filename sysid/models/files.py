@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from sysid.models.baseline import Baseline
 from sysid.models.model import Model
 
 FORMAT_VERSION = 1
@@ -15,8 +16,9 @@ FORMAT_VERSION = 1
 def save(model: Model, path: str | Path) -> None:
     """Write a model to one ``.safetensors`` file.
 
-    The header holds kind, constructor arguments, channel names, units and sampling time; the
-    tensors are the weights and the scaling. The file is complete or not there at all.
+    The header holds kind, constructor arguments, channel names, units, sampling time and the
+    linear baseline; the tensors are the weights and the scaling. The file is complete or not
+    there at all.
 
     Args:
         model: any model of ``sysid.MODELS``.
@@ -39,6 +41,7 @@ def save(model: Model, path: str | Path) -> None:
         "y_units": model.y_units,
         "sampling_time": model.sampling_time,
         "fitted": model.fitted,
+        "baseline": None if model.baseline is None else model.baseline.to_json(),
         "dtype": str(model.dtype).removeprefix("torch."),
     }
     tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
@@ -100,3 +103,5 @@ def _describe(model: Model, header: dict[str, Any]) -> None:
     model.u_units, model.y_units = tuple(header["u_units"]), tuple(header["y_units"])
     model.sampling_time = header["sampling_time"]
     model.fitted = header["fitted"]
+    if header.get("baseline") is not None:
+        model.baseline = Baseline.from_json(header["baseline"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,6 +13,9 @@ from torch import Tensor, nn
 
 from sysid.data.records import Array, Record, same_sampling_time
 from sysid.data.scaling import Scaling
+
+if TYPE_CHECKING:
+    from sysid.models.baseline import Baseline
 
 Carried = tuple[Tensor, ...]
 
@@ -43,6 +46,7 @@ class Model(nn.Module, ABC):
         self.u_units: tuple[str, ...] = ("",) * nu
         self.y_units: tuple[str, ...] = ("",) * ny
         self.sampling_time: float | None = None
+        self.baseline: Baseline | None = None
         self.fitted = False
 
     @property
@@ -60,6 +64,11 @@ class Model(nn.Module, ABC):
     def n_memory(self) -> int:
         """Measured samples that a simulation starts from when ``record.n_init`` is 0."""
         return 0
+
+    @property
+    def baseline_orders(self) -> tuple[int, int, int]:
+        """Orders of the linear ARX model that this one is compared with."""
+        return (10, 10 if self.nu else 0, 0)
 
     @property
     def dtype(self) -> torch.dtype:

@@ -20,7 +20,6 @@ class _Recurrent(StatefulModel):
 
     batch_dim: ClassVar[int] = 1
     layer: ClassVar[Any]
-    state_tensors: ClassVar[int] = 1
 
     def __init__(
         self,

@@ -83,6 +83,11 @@ class StateSpace(StatefulModel):
         self._prepare_state()
 
     @property
+    def baseline_orders(self) -> tuple[int, int, int]:
+        """As many lags as states."""
+        return (self.nx, self.nx if self.nu else 0, 0)
+
+    @property
     def state_size(self) -> int:
         """The states."""
         return self.nx

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sysid.data.records import Record, as_records
 from sysid.models import Model
+from sysid.models.baseline import fit_baseline
 from sysid.training.losses import LOSSES
 from sysid.training.optimisers import make_optimiser
 from sysid.training.settings import TrainingSettings
@@ -81,6 +82,7 @@ class Trainer:
         if not model.fitted:
             model.scaling.fit_(records, u=settings.scaling_u, y=settings.scaling_y)
             model.describe(records[0])
+            model.baseline = fit_baseline(records, *model.baseline_orders)
             if settings.linear_start:
                 model.initialise(records)
         for record in self.valid:
