@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+
+from sysid.terminal import json_rows, print_json, print_scores
 
 app = typer.Typer(
     help="System identification with PyTorch: from a data file to a simulated model.",
@@ -27,6 +28,13 @@ ColumnsU = Annotated[str | None, typer.Option("--u", help="Input columns, with c
 ColumnsY = Annotated[str | None, typer.Option("--y", help="Output columns, with commas.")]
 TimeOption = Annotated[str | None, typer.Option("--time", help="Column of time stamps.")]
 StepOption = Annotated[float | None, typer.Option(help="Seconds between samples.")]
+InitOption = Annotated[
+    int | None, typer.Option(help="Samples to start from, not scored; as in the file without it.")
+]
+HorizonsOption = Annotated[
+    str, typer.Option(help="Steps ahead, with commas; simulation is the free run.")
+]
+DATA_HELP = "Data files, or the name of an official benchmark for its test records."
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a config key.")
 ]
@@ -80,18 +88,18 @@ def train(
     }
     result = run.result
     if as_json:
-        _print_json(
+        print_json(
             {
                 "files": {k: str(v) for k, v in files.items()},
                 "seconds": run.seconds,
                 "epochs": len(result.history),
                 "best_epoch": result.best_epoch,
                 "stopped_because": result.stopped_because,
-                "scores": _rows(run.scores),
+                "scores": json_rows(run.scores),
             }
         )
     else:
-        _print_scores(run.scores, f"{parsed.name}: fit per output")
+        print_scores(run.scores, f"{parsed.name}: fit per output")
         print(
             f"{len(result.history)} epochs in {run.seconds:.1f} s, stopped because of "
             f"{result.stopped_because}, best epoch {result.best_epoch}"
@@ -107,34 +115,61 @@ def train(
 @app.command(epilog="Example: sysid evaluate runs/quickstart new.csv --horizons 1,10")
 def evaluate(
     run: Annotated[str, typer.Argument(help="A run directory or model file.")],
-    data: Annotated[list[str], typer.Argument(help="Data files.")],
-    horizons: Annotated[str, typer.Option(help="Steps ahead, with commas.")] = "1",
+    data: Annotated[list[str], typer.Argument(help=DATA_HELP)],
+    horizons: HorizonsOption = "1,simulation",
     u: ColumnsU = None,
     y: ColumnsY = None,
     time: TimeOption = None,
     sampling_time: StepOption = None,
-    n_init: Annotated[int, typer.Option(help="Samples to start from, not scored.")] = 0,
+    n_init: InitOption = None,
+    data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Score a model on data: steps ahead and free run, per output."""
-    from sysid.analysis.compare import evaluate as score
-    from sysid.experiment.data import read_for
-    from sysid.experiment.run import open_model
+    """Score a model on data beside a linear one: steps ahead and free run, per output."""
+    from sysid.analysis.compare import compare as score
+    from sysid.experiment.data import Columns, read_all
+    from sysid.experiment.run import open_models
 
-    model = open_model(run)
-    try:
-        steps = [int(h) for h in horizons.split(",")]
-    except ValueError:
-        raise ValueError(f"horizons must be whole numbers, got {horizons!r}") from None
-    records = [
-        read_for(model, p, _split(u), _split(y), time, sampling_time).replace(n_init=n_init)
-        for p in data
-    ]
-    scores = score(model, records, (*steps, "simulation"))
+    models = open_models([run])
+    columns = Columns(_split(u), _split(y), time, sampling_time)
+    records = read_all(next(iter(models.values())), data, columns, n_init, data_dir)
+    scores = score(models, records, _horizons(horizons))
     if as_json:
-        _print_json({"scores": _rows(scores)})
+        print_json({"scores": json_rows(scores)})
     else:
-        _print_scores(scores, f"{run}: fit per output")
+        print_scores(scores, f"{run}: fit per output")
+
+
+@app.command(epilog="Example: sysid compare runs/narx runs/lstm --data new.csv")
+def compare(
+    runs: Annotated[list[str], typer.Argument(help="Run directories or model files.")],
+    data: Annotated[
+        list[str] | None,
+        typer.Option("--data", help=DATA_HELP + " Without it: the first run's test data."),
+    ] = None,
+    horizons: HorizonsOption = "1,10,simulation",
+    out: Annotated[
+        Path | None, typer.Option(help="Directory for the report; runs/compare without it.")
+    ] = None,
+    u: ColumnsU = None,
+    y: ColumnsY = None,
+    time: TimeOption = None,
+    sampling_time: StepOption = None,
+    n_init: InitOption = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Score several models on the same data, beside the mean and a linear model."""
+    from sysid.experiment.comparison import compare_runs
+    from sysid.experiment.data import Columns
+
+    columns = Columns(_split(u), _split(y), time, sampling_time)
+    comparison = compare_runs(runs, data, _horizons(horizons), columns, n_init, out, data_dir)
+    if as_json:
+        print_json({"report": str(comparison.report), "scores": json_rows(comparison.scores)})
+    else:
+        print_scores(comparison.scores, "fit per output")
+        print(f"report: {comparison.report}")
 
 
 @app.command(epilog="Example: sysid simulate runs/quickstart new.csv -o y.csv")
@@ -146,23 +181,23 @@ def simulate(
     y: ColumnsY = None,
     time: TimeOption = None,
     sampling_time: StepOption = None,
-    n_init: Annotated[int, typer.Option(help="Measured outputs to start from.")] = 0,
+    n_init: InitOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Simulate a model over the inputs of a file and write inputs and simulated outputs."""
     from sysid.data.files import write
-    from sysid.experiment.data import read_for
+    from sysid.experiment.data import Columns, read_for
     from sysid.experiment.run import open_model
 
     model = open_model(run)
-    record = read_for(model, data, _split(u), _split(y), time, sampling_time)
-    record = record.replace(n_init=n_init)
+    columns = Columns(_split(u), _split(y), time, sampling_time)
+    record = read_for(model, data, columns, n_init)
     simulated = record.replace(
         y=model.simulate(record), y_names=model.y_names, y_units=model.y_units
     )
     write(simulated, output)
     if as_json:
-        _print_json({"output": str(output), "samples": len(simulated), "y": simulated.y_names})
+        print_json({"output": str(output), "samples": len(simulated), "y": simulated.y_names})
     else:
         print(f"{len(simulated)} samples of {', '.join(simulated.y_names)} written to {output}")
 
@@ -188,7 +223,7 @@ def summary(
         layers = {n: list(p.shape) for n, p in model.named_parameters()}
         count = sum(p.numel() for p in model.parameters())
         arguments = model.arguments
-        _print_json(
+        print_json(
             {"kind": model.kind, "arguments": arguments, "parameters": count, "shapes": layers}
         )
     else:
@@ -211,7 +246,7 @@ def generate(
     record = simulate_system(system, samples, seed=seed, noise=noise)
     write(record, output)
     if as_json:
-        _print_json(
+        print_json(
             {
                 "output": str(output),
                 "samples": len(record),
@@ -250,50 +285,17 @@ def _fail(message: str, code: int) -> None:
     raise SystemExit(code)
 
 
+def _horizons(text: str) -> list[int | str]:
+    try:
+        return [h if h == "simulation" else int(h) for h in _split(text) or []]
+    except ValueError:
+        raise ValueError(
+            f'horizons must be whole numbers or "simulation", with commas, got {text!r}'
+        ) from None
+
+
 def _split(names: str | None) -> list[str] | None:
     return None if names is None else [n.strip() for n in names.split(",") if n.strip()]
-
-
-def _print_json(document: dict[str, Any]) -> None:
-    print(json.dumps(document, indent=2, allow_nan=False))
-
-
-def _rows(scores: Any) -> list[dict[str, Any]]:
-    """Return a table's rows with null where a figure is not finite."""
-    import math
-
-    return [
-        {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
-        for row in scores.to_dict(orient="records")
-    ]
-
-
-def _print_scores(scores: Any, title: str) -> None:
-    """Print a fit table: coloured on a terminal, plain in a pipe."""
-    from matplotlib.ticker import EngFormatter
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    table = Table(title=title, title_justify="left")
-    names = [c for c in ("part", "record", "output", "horizon") if c in scores]
-    for name in names:
-        table.add_column(name)
-    for name in ("rmse", "nrmse", "fit_index %", "r2"):
-        table.add_column(name, justify="right")
-    for row in scores.to_dict(orient="records"):
-        unit = row.get("unit") or ""
-        rmse = EngFormatter(unit, places=3)(row["rmse"]) if unit else f"{row['rmse']:.5g}"
-        fit = row["fit_index"]
-        style = "green" if fit >= 90 else "yellow" if fit >= 70 else "red"
-        table.add_row(
-            *(str(row[n]) for n in names),
-            rmse,
-            f"{row['nrmse']:.4f}",
-            f"[{style}]{fit:.2f}[/]" if fit == fit else "undefined",
-            f"{row['r2']:.4f}",
-        )
-    console.print(table)
 
 
 if __name__ == "__main__":

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from sysid.data.benchmarks import load_benchmark
+from sysid.data.benchmarks import BENCHMARKS, load_benchmark
 from sysid.data.files import column_names, read
 from sysid.data.records import Record
 from sysid.data.splitting import split_time
 from sysid.experiment.config import BenchmarkData, Config, FilesData, Fraction, SystemData
 from sysid.models import Model
 from sysid.training.settings import TrainingSettings
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns of a file to take; ``None``: find out by their names."""
+
+    u: list[str] | None = None
+    y: list[str] | None = None
+    time: str | None = None
+    sampling_time: float | None = None
 
 
 @dataclass(frozen=True)
@@ -75,20 +87,43 @@ def split_gap(settings: TrainingSettings, model: Model) -> int:
 
 
 def read_for(
-    model: Model,
-    path: str,
-    u: list[str] | None = None,
-    y: list[str] | None = None,
-    time: str | None = None,
-    sampling_time: float | None = None,
+    model: Model, path: str, columns: Columns | None = None, n_init: int | None = None
 ) -> Record:
-    """Read a data file for a model: its own channel names where the file has them."""
+    """Read a data file for a model: its own channel names where the file has them.
+
+    Args:
+        model: the model whose channels are looked for.
+        path: a data file.
+        columns: which columns to take, where they are named.
+        n_init: samples to start from; as in the file if ``None``.
+    """
+    columns = columns or Columns()
+    u, y = columns.u, columns.y
     if u is None and y is None:
         names = set(column_names(path))
         if names.issuperset(model.u_names):
             u = list(model.u_names)
             y = list(model.y_names) if names.issuperset(model.y_names) else None
-    return read(path, u=u, y=y, time=time, sampling_time=sampling_time)
+    record = read(path, u=u, y=y, time=columns.time, sampling_time=columns.sampling_time)
+    return record if n_init is None else record.replace(n_init=n_init)
+
+
+def read_all(
+    model: Model,
+    sources: Sequence[str],
+    columns: Columns | None = None,
+    n_init: int | None = None,
+    data_dir: str | None = None,
+) -> list[Record]:
+    """Read files for a model; the name of an official benchmark stands for its test records."""
+    records: list[Record] = []
+    for source in sources:
+        if source in BENCHMARKS and not Path(source).exists():
+            test = load_benchmark(source, data_dir).test
+            records += [r if n_init is None else r.replace(n_init=n_init) for r in test]
+        else:
+            records.append(read_for(model, source, columns, n_init))
+    return records
 
 
 def _generated(section: SystemData, shift: int, name: str) -> Record:

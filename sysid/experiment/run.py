@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from sysid.analysis.compare import evaluate, scores_to_dict
+from sysid.analysis.compare import compare, scores_to_dict
 from sysid.experiment.config import Config
 from sysid.experiment.data import Data, load_data
 from sysid.models import Model
@@ -91,12 +92,15 @@ def _finish(
     model = result.model
     save(model, directory / MODEL_FILE)
     result.history.to_csv(directory / "history.csv", index=False)
+    parts = {"test": data.test, "valid": data.valid}
+    if not (data.test or data.valid):
+        parts["train"] = data.train
     tables = {
-        part: evaluate(model, records)
-        for part, records in (("test", data.test), ("valid", data.valid))
+        part: compare({model.kind: model}, records, (1, "simulation"))
+        for part, records in parts.items()
         if records
     }
-    metrics = {part: scores_to_dict(table) for part, table in tables.items()}
+    metrics = {part: scores_to_dict(t[t.model == model.kind]) for part, t in tables.items()}
     _write(directory / "metrics.json", json.dumps(metrics, indent=2, allow_nan=False))
     environment = _environment(seconds, result)
     _write(directory / "environment.json", json.dumps(environment, indent=2))
@@ -109,9 +113,7 @@ def _finish(
         if len(figures) == 1:
             figure.savefig(directory / "simulation.png", dpi=120)
     figures["Learning curve"] = plots.learning_curve(result.history)
-    scores = pd.concat([t.assign(part=part) for part, t in tables.items()]) if tables else None
-    if scores is None:
-        scores = evaluate(model, data.train).assign(part="train")
+    scores = pd.concat([t.assign(part=part) for part, t in tables.items()], ignore_index=True)
     scores = scores[["part", *(c for c in scores.columns if c != "part")]]
     write_report(
         directory / "report.html",
@@ -125,7 +127,7 @@ def _finish(
             f"{len(result.history)} epochs; the weights are those of epoch {result.best_epoch}."
         ],
     )
-    return scores.reset_index(drop=True)
+    return scores
 
 
 def open_model(run: str | Path) -> Model:
@@ -144,6 +146,18 @@ def open_model(run: str | Path) -> Model:
             )
         path = path / MODEL_FILE
     return load(path)
+
+
+def open_models(runs: Sequence[str]) -> dict[str, Model]:
+    """Return the models of runs, named by the last part of each path that tells them apart."""
+    if len(set(runs)) < len(runs):
+        raise ValueError(f"runs must differ, got {list(runs)}")
+    parts = [Path(r).resolve().parts for r in runs]
+    depth = 1
+    while len({p[-depth:] for p in parts}) < len(parts):
+        depth += 1
+    names = (str(Path(*p[-depth:])) for p in parts)
+    return {name: open_model(r) for name, r in zip(names, runs, strict=True)}
 
 
 def _directory(config: Config, out: Path | None, resume: bool) -> Path:

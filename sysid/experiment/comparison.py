@@ -1,0 +1,64 @@
+"""Several finished runs on the same data: the table and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from sysid.analysis.compare import compare
+from sysid.data.records import Record
+from sysid.experiment.config import read_config
+from sysid.experiment.data import Columns, load_data, read_all
+from sysid.experiment.run import open_models
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The fit table of several models, and where the report is."""
+
+    scores: pd.DataFrame
+    report: Path
+
+
+def compare_runs(
+    runs: Sequence[str],
+    data: Sequence[str] | None,
+    horizons: Sequence[int | str],
+    columns: Columns | None = None,
+    n_init: int | None = None,
+    out: Path | None = None,
+    data_dir: str | None = None,
+) -> Comparison:
+    """Compare finished runs and leave a report.
+
+    Args:
+        runs: run directories or model files.
+        data: data files or benchmark names; ``None``: the test data of the first run.
+        horizons: steps ahead, and ``"simulation"``.
+        columns: which columns of the files to take.
+        n_init: samples to start from; as in the files if ``None``.
+        out: directory for ``report.html``; ``runs/compare`` by default.
+        data_dir: where benchmark files are looked for first.
+    """
+    models = open_models(runs)
+    if data:
+        records = read_all(next(iter(models.values())), data, columns, n_init, data_dir)
+    else:
+        records = _test_records(Path(runs[0]), data_dir)
+    scores = compare(models, records, horizons)
+    directory = out or Path("runs") / "compare"
+    directory.mkdir(parents=True, exist_ok=True)
+    return Comparison(scores, directory / "report.html")
+
+
+def _test_records(run: Path, data_dir: str | None) -> list[Record]:
+    config = run / "config.yaml"
+    if not config.is_file():
+        raise ValueError(f"data must be given for a model file, got none for {run}; add --data")
+    records = load_data(read_config(config), data_dir).test
+    if not records:
+        raise ValueError(f"data must be given, {run} has no test data; add --data")
+    return records

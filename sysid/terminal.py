@@ -1,0 +1,64 @@
+"""What the command line prints: tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+
+def print_json(document: dict[str, Any]) -> None:
+    """Print one document; a figure that is not finite must have been replaced."""
+    print(json.dumps(document, indent=2, allow_nan=False))
+
+
+def json_rows(scores: Any) -> list[dict[str, Any]]:
+    """Return a table's rows with null where a figure is not finite."""
+    return [
+        {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
+        for row in scores.to_dict(orient="records")
+    ]
+
+
+def print_scores(scores: Any, title: str) -> None:
+    """Print a fit table: coloured on a terminal, plain in a pipe."""
+    names = [c for c in ("part", "record", "output", "horizon", "model") if c in scores]
+    notes = bool((scores["note"] != "").any())
+    heads = [*names, "rmse", "nrmse", "fit_index %", "r2", *(["note"] if notes else [])]
+    rows, before = [], None
+    for row in scores.to_dict(orient="records"):
+        fit = row["fit_index"]
+        style = "green" if fit >= 90 else "yellow" if fit >= 70 else "red"
+        group = tuple(str(row[n]) for n in names[:-1])
+        cells = [
+            *(group if group != before else [""] * len(group)),
+            str(row["model"]),
+            f"{row['rmse']:.5g} {row['unit']}".strip(),
+            f"{row['nrmse']:.4f}",
+            f"[{style}]{fit:.2f}[/]" if math.isfinite(fit) else "undefined",
+            f"{row['r2']:.4f}",
+        ]
+        rows.append(cells + ([row["note"]] if notes else []))
+        before = group
+    print_table(heads, rows, title, right=range(len(names), len(names) + 4))
+
+
+def print_table(
+    heads: Sequence[str], rows: Sequence[Sequence[str]], title: str, right: Iterable[int] = ()
+) -> None:
+    """Print a table; cells may hold rich's markup."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    # A pipe has no width: the table takes what it needs.
+    console = Console() if sys.stdout.isatty() else Console(width=200)
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    aligned = set(right)
+    for i, head in enumerate(heads):
+        table.add_column(head, justify="right" if i in aligned else "left")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
