@@ -1,4 +1,6 @@
+from .analysis.advice import advice as advice
 from .analysis.compare import compare as compare
+from .analysis.residuals import residual_analysis as residual_analysis
 from .data.benchmarks import load_benchmark as load_benchmark
 from .data.files import read as read
 from .data.files import write as write

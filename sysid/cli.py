@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sysid.terminal import json_rows, print_json, print_scores
+from sysid.terminal import json_rows, print_advice, print_json, print_scores
 
 app = typer.Typer(
     help="System identification with PyTorch: from a data file to a simulated model.",
@@ -35,6 +35,7 @@ HorizonsOption = Annotated[
     str, typer.Option(help="Steps ahead, with commas; simulation is the free run.")
 ]
 DATA_HELP = "Data files, or the name of an official benchmark for its test records."
+ADVICE_HELP = "Data files, or the name of an official benchmark for its training records."
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a config key.")
 ]
@@ -170,6 +171,33 @@ def compare(
     else:
         print_scores(comparison.scores, "fit per output")
         print(f"report: {comparison.report}")
+
+
+@app.command(epilog="Example: sysid advice run1.csv run2.csv --test run3.csv")
+def advice(
+    data: Annotated[list[str], typer.Argument(help=ADVICE_HELP)],
+    test: Annotated[
+        list[str] | None, typer.Option("--test", help="Data files to compare the range with.")
+    ] = None,
+    u: ColumnsU = None,
+    y: ColumnsY = None,
+    time: TimeOption = None,
+    sampling_time: StepOption = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say whether records are fit for identification, and what to choose for them."""
+    from dataclasses import asdict
+
+    from sysid.experiment.data import Columns, advise
+
+    columns = Columns(_split(u), _split(y), time, sampling_time)
+    found = advise(data, test or [], columns, data_dir)
+    suggestion = None if found.suggestion is None else asdict(found.suggestion)
+    if as_json:
+        print_json({"findings": [asdict(f) for f in found.findings], "suggestion": suggestion})
+    else:
+        print_advice(found)
 
 
 @app.command(epilog="Example: sysid simulate runs/quickstart new.csv -o y.csv")

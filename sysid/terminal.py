@@ -45,6 +45,24 @@ def print_scores(scores: Any, title: str) -> None:
     print_table(heads, rows, title, right=range(len(names), len(names) + 4))
 
 
+def print_advice(advice: Any) -> None:
+    """Print findings, worst first, each with what it means and what to do."""
+    from rich.console import Console
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
+    styles = {"problem": "bold red", "warning": "yellow", "note": "cyan"}
+    for f in advice.findings:
+        where = " ".join(p for p in (f.record, f.channel) if p)
+        console.print(f"[{styles[f.level]}]{f.level}[/] [bold]{f.topic}[/] ({where}): {f.found}.")
+        console.print(f"    {f.means} {f.do}")
+    if advice.suggestion is not None:
+        s = advice.suggestion
+        console.print(
+            f"[bold]suggested[/]: nk={s.nk}, na={s.na}, nb={s.nb}; windows of length={s.length} "
+            f"with washout={s.washout}"
+        )
+
+
 def print_table(
     heads: Sequence[str], rows: Sequence[Sequence[str]], title: str, right: Iterable[int] = ()
 ) -> None:

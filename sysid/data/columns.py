@@ -12,6 +12,10 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 
+class TimeStampError(ValueError):
+    """Time stamps that do not tell a sampling time."""
+
+
 def column(df: pd.DataFrame, name: str, time_stamps: bool = False) -> Array:
     """Return one column as float64, or say what in it is not a number, and where."""
     if name not in df.columns:
@@ -46,14 +50,14 @@ def _unknown_column(name: str, known: Sequence[str]) -> str:
 def uniform_step(t: Array, name: str) -> float:
     """Return the step of uniformly spaced time stamps, or say where they are not."""
     if len(t) < 2:
-        raise ValueError(f"time column {name!r} must have at least 2 rows, got {len(t)}")
+        raise TimeStampError(f"time column {name!r} must have at least 2 rows, got {len(t)}")
     steps = np.diff(t)
     if len(bad := np.flatnonzero(~(steps > 0))):
-        raise ValueError(f"time column {name!r} must increase, it does not at row {bad[0] + 1}")
+        raise TimeStampError(f"time column {name!r} must increase, it does not at row {bad[0] + 1}")
     step = float(np.median(steps))
     if len(bad := np.flatnonzero(np.abs(steps - step) > 0.01 * step)):
         row = int(bad[0])
-        raise ValueError(
+        raise TimeStampError(
             f"time column {name!r} must be uniformly spaced, got a step of {steps[row]:.6g} s "
             f"at row {row + 1} where {step:.6g} s is usual; resample the data first"
         )

@@ -47,7 +47,8 @@ def read(
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it cannot be read, or does not hold the columns asked for.
+        ValueError: if it cannot be read, or does not hold the columns asked for
+            (``TimeStampError`` where the time stamps are at fault).
     """
     path = Path(path)
     frame, stored = _load(path)
@@ -87,7 +88,7 @@ def read(
     try:
         return Record.from_frame(frame, u, y, time, sampling_time, **metadata)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise type(error)(f"{path}: {error}") from None
 
 
 def write(record: Record, path: str | Path) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sysid.analysis.advice import Advice, advice
+from sysid.analysis.checks import Finding
 from sysid.data.benchmarks import BENCHMARKS, load_benchmark
+from sysid.data.columns import TimeStampError
 from sysid.data.files import column_names, read
 from sysid.data.records import Record
 from sysid.data.splitting import split_time
@@ -124,6 +127,55 @@ def read_all(
         else:
             records.append(read_for(model, source, columns, n_init))
     return records
+
+
+def advise(
+    sources: Sequence[str],
+    tests: Sequence[str] = (),
+    columns: Columns | None = None,
+    data_dir: str | None = None,
+) -> Advice:
+    """Return advice on files; the name of a benchmark stands for its training records.
+
+    Time stamps that cannot be used are a finding, and the rest is looked at without them.
+    """
+    columns = columns or Columns()
+    findings: list[Finding] = []
+
+    def opened(source: str) -> list[Record]:
+        if source in BENCHMARKS and not Path(source).exists():
+            return load_benchmark(source, data_dir).train
+        try:
+            return [_read_columns(source, columns)]
+        except TimeStampError as error:
+            untimed = replace(columns, time=None, sampling_time=1.0)
+            record = _read_columns(source, untimed).replace(sampling_time=None)
+            findings.append(
+                Finding(
+                    "problem",
+                    "sampling time",
+                    record.name,
+                    "",
+                    str(error),
+                    "A discrete-time model holds for one, constant sampling time.",
+                    "Choose the right column with --time, or give --sampling-time.",
+                )
+            )
+            return [record]
+
+    train = [r for s in sources for r in opened(s)]
+    test = [r for s in tests for r in opened(s)]
+    found = advice(train, test)
+    if findings:  # it is known why there is none
+        others = [f for f in found.findings if f.topic != "sampling time"]
+        return Advice(findings + others, found.suggestion)
+    return found
+
+
+def _read_columns(path: str, columns: Columns) -> Record:
+    return read(
+        path, u=columns.u, y=columns.y, time=columns.time, sampling_time=columns.sampling_time
+    )
 
 
 def _generated(section: SystemData, shift: int, name: str) -> Record:
