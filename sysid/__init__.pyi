@@ -1,6 +1,11 @@
 from .analysis.advice import advice as advice
 from .analysis.compare import compare as compare
 from .analysis.residuals import residual_analysis as residual_analysis
+from .analysis.uncertainty import Band as Band
+from .analysis.uncertainty import ConformalBands as ConformalBands
+from .analysis.uncertainty import conformal_bands as conformal_bands
+from .analysis.uncertainty import coverage as coverage
+from .analysis.uncertainty import ensemble_band as ensemble_band
 from .data.benchmarks import load_benchmark as load_benchmark
 from .data.files import read as read
 from .data.files import write as write
