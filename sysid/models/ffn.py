@@ -42,6 +42,19 @@ def layers(
     return nn.Sequential(*stack, nn.Linear([input_size, *hidden_sizes][-1], output_size))
 
 
+Pairs = list[tuple[Tensor, Tensor]]
+
+
+def taken_apart(network: nn.Sequential) -> tuple[nn.Linear | None, Pairs, nn.Linear]:
+    """Return the first layer of ``layers``, weight and bias of those between, and the last.
+
+    The first is ``None`` where the network is one linear layer.
+    """
+    linear = [m for m in network if isinstance(m, nn.Linear)]
+    first = linear[0] if len(linear) > 1 else None
+    return first, [(m.weight, m.bias) for m in linear[1:-1]], linear[-1]
+
+
 class FFN(GapTolerant, Model):
     """Static regression ``y(k) = f(u(k))`` with a fully connected feed-forward network.
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from sysid.data.records import Record
 from sysid.data.regressors import Orders, narx_regressors
-from sysid.models.ffn import layers
+from sysid.kernels.functions import network
+from sysid.models.ffn import layers, taken_apart
 from sysid.models.model import Carried, GapTolerant, Model
 
 _ROWS = 4096  # windows predicted together; bounds the memory of a long record
@@ -113,29 +114,25 @@ class NARX(GapTolerant, Model):
         """
         n, split = y_start.shape[1], self.na * self.ny
         lags = [u[:, n - lag : u.shape[1] - lag] for lag in range(self.nk, self.nb + 1)]
-        phi_u = torch.cat(lags, dim=-1)  # (B, T - n, (nb - nk + 1) * nu)
-        first, rest = self.network[0], self.network[1:]
-        if not isinstance(first, nn.Linear):
-            raise TypeError("the first layer must be linear")
-        weight_y = first.weight[:, :split].T
-        given = phi_u @ first.weight[:, split:].T + first.bias
-        direct_y: Tensor | None = None
-        direct: Tensor | None = None
-        if self.linear_path is not None:
-            direct_y = self.linear_path.weight[:, :split].T
-            direct = phi_u @ self.linear_path.weight[:, split:].T
-        if self.na == 0:
-            out: Tensor = rest(given)
-            return out if direct is None else out + direct
-        past = y_start[:, n - self.na :].flip(1).flatten(1)  # newest first, (B, na * ny)
-        outputs = []
-        for k, step in enumerate(given.unbind(1)):
-            y: Tensor = rest(step + past @ weight_y)
-            if direct is not None and direct_y is not None:
-                y = y + direct[:, k] + past @ direct_y
-            outputs.append(y)
-            past = torch.cat([y, past[:, : -self.ny]], dim=1)
-        return torch.stack(outputs, dim=1) if outputs else y_start[:, :0]
+        phi_u = torch.cat(lags, dim=-1).transpose(0, 1)  # (T - n, B, (nb - nk + 1) * nu)
+        first, hidden, last = taken_apart(self.network)
+        linear = self.linear_path.weight if self.linear_path is not None else None
+        if first is None:
+            linear = last.weight if linear is None else last.weight + linear
+        direct = last.bias.expand(*phi_u.shape[:2], -1)
+        if linear is None:
+            linear = direct.new_zeros(self.ny, split)
+        else:
+            direct = phi_u @ linear[:, split:].T + direct
+        given, entry, output = direct, None, None
+        if first is not None:
+            given = phi_u @ first.weight[:, split:].T + first.bias
+            entry, output = first.weight[:, :split], last.weight
+        start = y_start[:, n - self.na :].transpose(0, 1)
+        y = network(
+            given, direct, start, entry, linear[:, :split], hidden, output, self.activation
+        )
+        return y.transpose(0, 1)
 
     def unfold(
         self, u: Tensor, y: Tensor, washout: int = 0, carried: Carried | None = None

@@ -7,8 +7,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from sysid.kernels import functions
+from sysid.kernels.backends import backend
 from sysid.models.model import Carried, check_choice, check_count
 from sysid.models.stateful import StatefulModel
+
+_WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 class _Recurrent(StatefulModel):
@@ -88,8 +92,29 @@ class _Recurrent(StatefulModel):
         return (zeros,) * self.state_tensors
 
     def _run(self, inputs: Tensor, state: Carried) -> tuple[Tensor, Carried]:
-        h, last = self.recurrence(inputs, state if self.state_tensors > 1 else state[0])
-        return self.output(h), (last if self.state_tensors > 1 else (last,))
+        if inputs.device.type != "cpu" or backend() == "reference":
+            h, last = self.recurrence(inputs, state if self.state_tensors > 1 else state[0])
+            return self.output(h), (last if self.state_tensors > 1 else (last,))
+        x, last = inputs.transpose(0, 1), []  # (T, B, channels)
+        for layer in range(self.num_layers):
+            rows = [self._direction(x, state, layer, i) for i in range(1 + self.bidirectional)]
+            x = torch.cat([h for h, _ in rows], -1) if self.bidirectional else rows[0][0]
+            last += [end for _, end in rows]
+            if self.dropout and layer < self.num_layers - 1:
+                x = nn.functional.dropout(x, self.dropout, self.training)
+        return self.output(x.transpose(0, 1)), tuple(map(torch.stack, zip(*last, strict=True)))
+
+    def _direction(self, x: Tensor, state: Carried, layer: int, i: int) -> tuple[Tensor, Carried]:
+        """Run one layer in one direction; ``i = 1`` is backwards in time."""
+        suffix = f"l{layer}{'_reverse' if i else ''}"
+        weights = [getattr(self.recurrence, f"{name}_{suffix}") for name in _WEIGHTS]
+        own = tuple(t[layer * (1 + self.bidirectional) + i] for t in state)
+        h, last = self._layer(x.flip(0) if i else x, own, weights)
+        return (h.flip(0) if i else h), last
+
+    def _layer(self, u: Tensor, state: Carried, weights: list[Tensor]) -> tuple[Tensor, Carried]:
+        """Return the states of one layer ``(T, B, H)``, and what it ends with."""
+        raise NotImplementedError
 
     def example_input(self) -> Tensor:
         """Return a batch of two windows long enough for what the model needs."""
@@ -144,6 +169,10 @@ class RNN(_Recurrent):
         )
         self.nonlinearity = nonlinearity
 
+    def _layer(self, u: Tensor, state: Carried, weights: list[Tensor]) -> tuple[Tensor, Carried]:
+        h = functions.rnn(u, state[0], *weights, self.nonlinearity)
+        return h, (h[-1],)
+
 
 class GRU(_Recurrent):
     """Gated recurrent unit; arguments as for ``RNN``, without ``nonlinearity``."""
@@ -166,6 +195,10 @@ class GRU(_Recurrent):
         super().__init__(
             nu, ny, hidden_size, num_layers, bidirectional, dropout, initial_state, n_init, feedback
         )
+
+    def _layer(self, u: Tensor, state: Carried, weights: list[Tensor]) -> tuple[Tensor, Carried]:
+        h = functions.gru(u, state[0], *weights)
+        return h, (h[-1],)
 
 
 class LSTM(_Recurrent):
@@ -195,3 +228,7 @@ class LSTM(_Recurrent):
         super().__init__(
             nu, ny, hidden_size, num_layers, bidirectional, dropout, initial_state, n_init, feedback
         )
+
+    def _layer(self, u: Tensor, state: Carried, weights: list[Tensor]) -> tuple[Tensor, Carried]:
+        h, c = functions.lstm(u, *state, *weights)
+        return h, (h[-1], c)

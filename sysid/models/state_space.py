@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from sysid.data.records import Record
-from sysid.models.ffn import layers
+from sysid.kernels.functions import network
+from sysid.models.ffn import layers, taken_apart
 from sysid.models.linear import estimate_state_space
 from sysid.models.model import Carried, check_count
 from sysid.models.stateful import StatefulModel
@@ -97,29 +98,26 @@ class StateSpace(StatefulModel):
 
     def _run(self, inputs: Tensor, state: Carried) -> tuple[Tensor, Carried]:
         (x,) = state
-        transition = self.A.weight.T
-        given = inputs.new_zeros(*inputs.shape[:2], self.nx)
+        u = inputs.transpose(0, 1)
+        direct = u.new_zeros(*u.shape[:2], self.nx)
         if self.B is not None:
-            given = given + self.B(inputs)
+            direct = direct + self.B(u)
         if self.A.bias is not None:
-            given = given + self.A.bias
-        states = []
-        if self.f is None:
-            for step in given.unbind(1):
-                states.append(x)
-                x = step + x @ transition
-        else:
-            first, rest = self.f[0], self.f[1:]
-            if not isinstance(first, nn.Linear):
-                raise TypeError("the first layer must be linear")
-            inner = inputs @ first.weight[:, self.nx :].T + first.bias
-            weight_x = first.weight[:, : self.nx].T
-            for step, inner_step in zip(given.unbind(1), inner.unbind(1), strict=True):
-                states.append(x)
-                x = step + x @ transition + rest(inner_step + x @ weight_x)
-        # (B, T, nx); x is the state after the last sample
-        trajectory = torch.stack(states, 1) if states else x[:, None][:, :0]
-        return self._output(trajectory, inputs), (x,)
+            direct = direct + self.A.bias
+        given, entry, hidden, output = direct, None, [], None
+        if self.f is not None:
+            first, hidden, last = taken_apart(self.f)
+            if first is not None:
+                given = u @ first.weight[:, self.nx :].T + first.bias
+                entry, output = first.weight[:, : self.nx], last.weight
+            direct = direct + last.bias
+        # Fed its own last output, which is the state: x(1), ..., x(T)
+        after = network(
+            given, direct, x[None], entry, self.A.weight, hidden, output, self.activation
+        )
+        trajectory = torch.cat([x[None], after])
+        y_hat = self._output(trajectory[:-1].transpose(0, 1), inputs)
+        return y_hat, (trajectory[-1],)
 
     def _output(self, x: Tensor, u: Tensor) -> Tensor:
         y: Tensor = self.C(x)

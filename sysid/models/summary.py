@@ -10,6 +10,7 @@ import torch
 import torchsummary
 from torch import Tensor, nn
 
+from sysid.kernels.backends import use_backend
 from sysid.models.model import Model
 
 
@@ -51,7 +52,13 @@ def print_summary(model: Model) -> None:
     for leaf in leaves:
         leaf.register_forward_hook(note)
     example = twin.example_input()
-    with torch.random.fork_rng(devices=[]), torch.no_grad(), warnings.catch_warnings():
+    # The reference calls the layers as modules, which is where the hooks are.
+    with (
+        torch.random.fork_rng(devices=[]),
+        torch.no_grad(),
+        warnings.catch_warnings(),
+        use_backend("reference"),
+    ):
         _run(twin, example)
         for leaf in leaves:  # a part that no forward pass calls by itself, as A in a loop
             if id(leaf) not in seen and list(leaf.parameters()):

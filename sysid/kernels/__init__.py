@@ -1,0 +1,1 @@
+"""Fused recurrences: compiled loops over time, each beside its plain PyTorch reference."""

@@ -1,0 +1,184 @@
+"""Elementary functions for compiled loops: exact to rounding, and made of what vectorises.
+
+Calls into the C library would end the vectorisation of the loop they stand in. Each function is
+written once and takes the precision of its argument.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, overload
+
+#: How everything is compiled. Without "nnan" and "ninf": a NaN that goes in has to come out. A
+#: division does not check its divisor, and a function is part of the loop that calls it: either
+#: would end vectorisation. Nothing is allocated inside, so nothing needs to be counted ("_nrt").
+OPTIONS = {
+    "fastmath": {"contract", "reassoc", "nsz", "arcp", "afn"},
+    "error_model": "numpy",
+    "forceinline": True,
+    "_nrt": False,
+}
+
+#: Decorates a compiled function: cached on disk, and without the interpreter's lock.
+compiled: Callable[[Any], Any] = numba.njit(cache=True, nogil=True, **OPTIONS)
+
+TANH, SIGMOID, RELU, ELU, SOFTPLUS = range(5)
+ACTIVATION_CODES = {
+    "tanh": TANH,
+    "sigmoid": SIGMOID,
+    "relu": RELU,
+    "elu": ELU,
+    "softplus": SOFTPLUS,
+}
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _float_of_bits(typing_context: Any, bits: Any) -> Any:
+    """Return the floating-point number that has these bits."""
+    if bits == types.int32:
+        result, low = types.float32, ir.FloatType()
+    elif bits == types.int64:
+        result, low = types.float64, ir.DoubleType()
+    else:
+        return None
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], low)
+
+    return result(bits), generate
+
+
+def expm1_negative(x: Any) -> Any:
+    """Return ``exp(x) - 1`` for ``x <= 0``, with a small relative error down to ``x = 0``.
+
+    ``x = n ln 2 + r`` with ``|r| <= ln 2 / 2``; a Taylor polynomial gives ``exp(r) - 1``, and
+    ``exp(x) - 1 = 2^n (exp(r) - 1) + (2^n - 1)``.
+    """
+    raise NotImplementedError("for compiled code")
+
+
+@overload(expm1_negative, jit_options=OPTIONS)
+def _expm1_negative(x: Any) -> Any:
+    if x == types.float32:
+        single = np.float32
+        log2_e, half, one = single(1 / math.log(2)), single(0.5), single(1)
+        high, low = single(0.693359375), single(math.log(2) - 0.693359375)
+        least = single(-87.0)
+        c2, c3, c4, c5, c6, c7 = (single(1 / math.factorial(i)) for i in range(2, 8))
+
+        def in_single(x: Any) -> Any:
+            x = least if x < least else x
+            n = np.floor(x * log2_e + half)
+            r = x - n * high - n * low
+            p = ((((c7 * r + c6) * r + c5) * r + c4) * r + c3) * r + c2
+            p = p * r * r + r
+            scale = _float_of_bits(np.int32((np.int32(n) + np.int32(127)) << np.int32(23)))
+            return scale * p + (scale - one)
+
+        return in_single
+    if x == types.float64:
+        log2_e64 = 1 / math.log(2)
+        high64, low64 = 0.693145751953125, 1.42860682030941723212e-6
+        d2, d3, d4, d5, d6, d7, d8, d9, d10, d11, d12, d13 = (
+            1 / math.factorial(i) for i in range(2, 14)
+        )
+
+        def in_double(x: Any) -> Any:
+            x = -708.0 if x < -708.0 else x
+            n = np.floor(x * log2_e64 + 0.5)
+            r = x - n * high64 - n * low64
+            p = (((((d13 * r + d12) * r + d11) * r + d10) * r + d9) * r + d8) * r + d7
+            p = ((((p * r + d6) * r + d5) * r + d4) * r + d3) * r + d2
+            p = p * r * r + r
+            # By way of 32 bits: AVX2 has no conversion from double to 64-bit integers.
+            scale = _float_of_bits((np.int64(np.int32(n)) + 1023) << 52)
+            return scale * p + (scale - 1.0)
+
+        return in_double
+    return None
+
+
+def tanh(x: Any) -> Any:
+    """Return the hyperbolic tangent."""
+    raise NotImplementedError("for compiled code")
+
+
+@overload(tanh, jit_options=OPTIONS)
+def _tanh(x: Any) -> Any:
+    real = np.float32 if x == types.float32 else np.float64
+    zero, two = real(0), real(2)
+
+    def implementation(x: Any) -> Any:
+        e = expm1_negative(-two * abs(x))
+        t = e / (two + e)  # -tanh |x|
+        return t if x < zero else -t
+
+    return implementation
+
+
+def sigmoid(x: Any) -> Any:
+    """Return ``1 / (1 + exp(-x))``."""
+    raise NotImplementedError("for compiled code")
+
+
+@overload(sigmoid, jit_options=OPTIONS)
+def _sigmoid(x: Any) -> Any:
+    real = np.float32 if x == types.float32 else np.float64
+    zero, one = real(0), real(1)
+
+    def implementation(x: Any) -> Any:
+        e = expm1_negative(-abs(x)) + one
+        top = e if x < zero else one
+        return top / (one + e)
+
+    return implementation
+
+
+@compiled
+def activate(code: int, x: Any, t: int, j0: int, j1: int) -> None:
+    """Replace ``x[t, j0:j1]`` by its activation."""
+    zero, one = x.dtype.type(0), x.dtype.type(1)
+    if code == TANH:
+        for j in range(j0, j1):
+            x[t, j] = tanh(x[t, j])
+    elif code == SIGMOID:
+        for j in range(j0, j1):
+            x[t, j] = sigmoid(x[t, j])
+    elif code == RELU:
+        for j in range(j0, j1):
+            x[t, j] = zero if x[t, j] < zero else x[t, j]
+    elif code == ELU:
+        for j in range(j0, j1):
+            x[t, j] = expm1_negative(-abs(x[t, j])) if x[t, j] < zero else x[t, j]
+    else:
+        for j in range(j0, j1):
+            rest = x.dtype.type(np.log1p(expm1_negative(-abs(x[t, j])) + one))
+            x[t, j] = rest if x[t, j] < zero else x[t, j] + rest
+
+
+@compiled
+def times_slope(code: int, y: Any, t: int, d: Any, s: int, j0: int, j1: int) -> None:
+    """Multiply ``d[s, j0:j1]`` by the activation's slope, which its value ``y[t, j0:j1]`` tells."""
+    zero, one = y.dtype.type(0), y.dtype.type(1)
+    if code == TANH:
+        for j in range(j0, j1):
+            d[s, j] *= one - y[t, j] * y[t, j]
+    elif code == SIGMOID:
+        for j in range(j0, j1):
+            d[s, j] *= y[t, j] * (one - y[t, j])
+    elif code == RELU:
+        for j in range(j0, j1):
+            d[s, j] = d[s, j] if y[t, j] > zero else zero
+    elif code == ELU:
+        for j in range(j0, j1):
+            d[s, j] *= one if y[t, j] > zero else y[t, j] + one
+    else:
+        for j in range(j0, j1):
+            d[s, j] *= -expm1_negative(-y[t, j])

@@ -1,0 +1,70 @@
+"""The gated recurrent unit, one sample forward and back."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from sysid.kernels.drivers import recurrence
+from sysid.kernels.elementary import sigmoid, tanh
+from sysid.kernels.products import add_product, fill
+
+
+class GRUTape(NamedTuple):
+    """States, gates and weights of a GRU over a batch of sequences.
+
+    ::
+
+        r = s(V_r u + W_r h + b_r),  z = s(V_z u + W_z h + b_z),  q = W_n h + b_q
+        n = tanh(V_n u + b_n + r q),  h' = (1 - z) n + z h
+    """
+
+    u: Any  # (T, B * inputs)
+    h: Any  # (T + 1, B * H)
+    gates: Any  # r, z, n, q: four of (T, B * H)
+    v: Any  # V_r, V_z, V_n: three of (inputs, H), transposed as all weights are
+    w: Any  # W_r, W_z, W_n: three of (H, H)
+    w_t: Any  # their transposes
+    biases: Any  # b_r, b_z, b_n, b_q: four of (H,)
+    d_h: Any  # as h; starts as the gradient of the loss by h
+    d_gates: Any  # as gates; by what r, z and n are taken of, and by q
+
+
+def _step(tape: Any, t: int, b0: int, b1: int) -> None:
+    h, (r, z, n, q), (w_r, w_z, w_n), (v_r, v_z, v_n) = tape.h, tape.gates, tape.w, tape.v
+    b_r, b_z, b_n, b_q = tape.biases
+    fill(r, t, b_r, b0, b1)
+    fill(z, t, b_z, b0, b1)
+    fill(n, t, b_n, b0, b1)
+    fill(q, t, b_q, b0, b1)
+    add_product(r, t, tape.u, t, v_r, b0, b1)
+    add_product(z, t, tape.u, t, v_z, b0, b1)
+    add_product(n, t, tape.u, t, v_n, b0, b1)
+    add_product(r, t, h, t, w_r, b0, b1)
+    add_product(z, t, h, t, w_z, b0, b1)
+    add_product(q, t, h, t, w_n, b0, b1)
+    size = b_r.shape[0]
+    for j in range(b0 * size, b1 * size):
+        r[t, j] = sigmoid(r[t, j])
+        z[t, j] = sigmoid(z[t, j])
+        n[t, j] = tanh(n[t, j] + r[t, j] * q[t, j])
+        h[t + 1, j] = n[t, j] + z[t, j] * (h[t, j] - n[t, j])
+
+
+def _step_back(tape: Any, t: int, b0: int, b1: int) -> None:
+    h, d_h, (r, z, n, q), (d_r, d_z, d_n, d_q) = tape.h, tape.d_h, tape.gates, tape.d_gates
+    w_r, w_z, w_n = tape.w_t
+    one = h.dtype.type(1)
+    size = w_r.shape[0]
+    for j in range(b0 * size, b1 * size):
+        d = d_h[t + 1, j]
+        d_n[t, j] = d * (one - z[t, j]) * (one - n[t, j] * n[t, j])
+        d_r[t, j] = d_n[t, j] * q[t, j] * r[t, j] * (one - r[t, j])
+        d_z[t, j] = d * (h[t, j] - n[t, j]) * z[t, j] * (one - z[t, j])
+        d_q[t, j] = d_n[t, j] * r[t, j]
+        d_h[t, j] += d * z[t, j]
+    add_product(d_h, t, d_r, t, w_r, b0, b1)
+    add_product(d_h, t, d_z, t, w_z, b0, b1)
+    add_product(d_h, t, d_q, t, w_n, b0, b1)
+
+
+recurrence(GRUTape, _step, _step_back)
