@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 import torch
@@ -12,6 +12,7 @@ from sysid.data.records import Record
 from sysid.data.regressors import Orders, narx_regressors
 from sysid.models.ffn import layers
 from sysid.models.model import Carried, GapTolerant, Model
+from sysid.models.sensitivities import Block, Recurrence, unfold_sensitivities, weight_count
 
 _ROWS = 4096  # windows predicted together; bounds the memory of a long record
 
@@ -151,6 +152,35 @@ class NARX(GapTolerant, Model):
             u_all, y_all = u, y_hat
         start = u_all.shape[1] - self.n_memory
         return y_hat, (u_all[:, start:], y_all[:, start:])
+
+    def _sensitivities(
+        self,
+        u: Tensor,
+        y: Tensor,
+        block: int,
+        with_state: bool = False,
+        state: Tensor | None = None,
+        washout: int = 0,
+    ) -> Iterator[Block]:
+        n, (batch, time, _) = self.n_memory, u.shape
+        count = weight_count(self)
+        yield Block(0, y[:, :n], u.new_zeros(batch, n, self.ny, count))
+
+        def advance(y_now: Tensor, past: Tensor) -> Tensor:
+            return torch.cat([y_now, past], dim=1)[:, : past.shape[1]]
+
+        lags = [u[:, n - lag : time - lag] for lag in range(self.nk, self.nb + 1)]
+        past = y[:, n - self.na : n].flip(1).flatten(1)  # newest first
+        for part, _, _ in unfold_sensitivities(
+            self,
+            Recurrence(lambda past, phi_u: self.core(torch.cat([past, phi_u], -1)), advance),
+            torch.cat(lags, dim=-1),
+            past,
+            past.new_zeros(*past.shape, count),
+            self.ny,
+            block,
+        ):
+            yield part._replace(start=n + part.start)
 
     def _simulate(self, u: Tensor, y: Tensor | None, n_init: int) -> Tensor:
         start = y if y is not None else u.new_zeros(0, self.ny)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import ClassVar
 
@@ -12,6 +13,13 @@ from torch import Tensor, nn
 
 from sysid.models.ffn import layers
 from sysid.models.model import Carried, Model, check_choice, check_count
+from sysid.models.sensitivities import (
+    Block,
+    Recurrence,
+    row_jacobian,
+    unfold_sensitivities,
+    weight_count,
+)
 
 INITIAL_STATES = ("zero", "learned", "encoder", "estimated")
 
@@ -94,6 +102,11 @@ class StatefulModel(Model):
     @abstractmethod
     def _pack(self, flat: Tensor) -> Carried:
         """Turn ``(batch, state_size)`` into the state's own tensors."""
+
+    def _flat(self, state: Carried) -> Tensor:
+        """Turn a state, and the output to feed back, into ``(batch, numbers)``."""
+        parts = zip(state, self._dims, strict=False)
+        return torch.cat([t.movedim(d, 0).flatten(1) for t, d in parts], dim=1)
 
     @abstractmethod
     def _run(self, inputs: Tensor, state: Carried) -> tuple[Tensor, Carried]:
@@ -195,6 +208,65 @@ class StatefulModel(Model):
             return torch.cat([y[:, :m], y_hat], dim=1), state
         y_before = _delayed(y[:, :washout]) if self.feedback else None
         return self._continue(u, self._start(u.shape[0]), y_before)
+
+    def _sensitivities(
+        self,
+        u: Tensor,
+        y: Tensor,
+        block: int,
+        with_state: bool = False,
+        state: Tensor | None = None,
+        washout: int = 0,
+    ) -> Iterator[Block]:
+        if not self.causal:
+            raise ValueError(
+                "sensitivities must be of a model that runs forwards, got a bidirectional one; "
+                "train it by its gradient"
+            )
+        m, batch = self.n_memory, len(u)
+        if state is None:
+            x, dx = row_jacobian(self, self._first_state, u[:, :m], y[:, :m])
+        else:
+            x = torch.cat([state, state.new_zeros(batch, self.feedback * self.ny)], dim=1)
+            dx = x.new_zeros(*x.shape, weight_count(self))
+        if with_state:
+            to_itself = torch.eye(x.shape[1], self.state_size, dtype=x.dtype, device=x.device)
+            dx = torch.cat([dx, to_itself.expand(batch, -1, -1)], dim=-1)
+        if m:
+            yield Block(0, y[:, :m], y.new_zeros(batch, m, self.ny, dx.shape[-1]))
+        y_before = _delayed(y[:, :washout]) if self.feedback and not m else y[:, :0]
+        forced = min(y_before.shape[1], u.shape[1])
+        stretches: list[tuple[int, Callable[[Tensor, Tensor], Tensor], Tensor]] = [
+            (m + forced, self._step, u[:, m + forced :])
+        ]
+        if forced:
+            measured = torch.cat([u[:, :forced], y_before[:, :forced]], dim=-1)
+            stretches.insert(0, (0, self._forced_step, measured))
+        for start, step, inputs in stretches:
+            recurrence = Recurrence(step, lambda rows, _: rows[:, self.ny :])
+            pieces = unfold_sensitivities(self, recurrence, inputs, x, dx, self.ny, block)
+            for part, after, change in pieces:
+                x, dx = after, change
+                yield part._replace(start=start + part.start)
+
+    def _first_state(self, u: Tensor, y: Tensor) -> Tensor:
+        """Return the state before the first sample that is simulated, from the encoder's window."""
+        return self._flat(self._encode(u, y) if self.n_memory else self._start(len(u)))
+
+    def _step(self, state: Tensor, u: Tensor) -> Tensor:
+        """Return ``[y(k), x(k+1)]`` for a batch, with feedback of the output in the state."""
+        y_hat, after = self._continue(u[:, None], self._unflat(state))
+        return torch.cat([y_hat[:, 0], self._flat(after)], dim=1)
+
+    def _forced_step(self, state: Tensor, u_and_y: Tensor) -> Tensor:
+        """Do the same with the measured output fed back."""
+        u, y_before = u_and_y[:, None, : self.nu], u_and_y[:, None, self.nu :]
+        y_hat, after = self._continue(u, self._unflat(state), y_before)
+        return torch.cat([y_hat[:, 0], self._flat(after)], dim=1)
+
+    def _unflat(self, flat: Tensor) -> Carried:
+        state = self._pack(flat[:, : self.state_size])
+        return (*state, flat[:, self.state_size :]) if self.feedback else state
 
     def _simulate(self, u: Tensor, y: Tensor | None, n_init: int) -> Tensor:
         if (m := self.n_memory) and y is not None:
