@@ -91,6 +91,11 @@ class Subsequences(Dataset[tuple[Tensor, Tensor]]):
         self._storage_of_run, self._first_of_run, counts = columns
         self._ends = counts.cumsum(0)
 
+    @property
+    def on_disk(self) -> bool:
+        """Whether windows are read from a disk, and converted, batch by batch."""
+        return self._convert_batches
+
     def __len__(self) -> int:
         return int(self._ends[-1])
 

@@ -96,15 +96,16 @@ class FFN(GapTolerant, Model):
         """Apply the network sample by sample; there is nothing to carry."""
         return self.core(u), ()
 
-    def _sensitivities(
+    def window_sensitivities(
         self,
         u: Tensor,
         y: Tensor,
-        block: int,
+        block: int = 2000,
         with_state: bool = False,
         state: Tensor | None = None,
         washout: int = 0,
     ) -> Iterator[Block]:
+        """Do what ``sensitivities`` does for a batch of windows."""
         batch, time, _ = u.shape
         for start in range(0, time, block):
             piece = u[:, start : start + block]

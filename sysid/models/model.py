@@ -151,20 +151,20 @@ class Model(nn.Module, ABC):
         if state is not None and state.shape != (self.state_size,):
             raise ValueError(f"state must have {self.state_size} numbers, got {tuple(state.shape)}")
         batch = None if state is None else state[None]
-        for part in self._sensitivities(u[None], y[None], block, with_state, batch, washout):
+        for part in self.window_sensitivities(u[None], y[None], block, with_state, batch, washout):
             yield Block(part.start, part.y_hat[0], part.jacobian[0])
 
     @abstractmethod
-    def _sensitivities(
+    def window_sensitivities(
         self,
         u: Tensor,
         y: Tensor,
-        block: int,
+        block: int = 2000,
         with_state: bool = False,
         state: Tensor | None = None,
         washout: int = 0,
     ) -> Iterator[Block]:
-        """Do the same for a batch ``(batch, time, ...)`` of windows, by the plain reference."""
+        """Do what ``sensitivities`` does for a batch ``(batch, time, ...)`` of windows."""
 
     @abstractmethod
     def _simulate(self, u: Tensor, y: Tensor | None, n_init: int) -> Tensor:

@@ -153,15 +153,16 @@ class NARX(GapTolerant, Model):
         start = u_all.shape[1] - self.n_memory
         return y_hat, (u_all[:, start:], y_all[:, start:])
 
-    def _sensitivities(
+    def window_sensitivities(
         self,
         u: Tensor,
         y: Tensor,
-        block: int,
+        block: int = 2000,
         with_state: bool = False,
         state: Tensor | None = None,
         washout: int = 0,
     ) -> Iterator[Block]:
+        """Do what ``sensitivities`` does for a batch of windows."""
         n, (batch, time, _) = self.n_memory, u.shape
         count = weight_count(self)
         yield Block(0, y[:, :n], u.new_zeros(batch, n, self.ny, count))

@@ -10,6 +10,7 @@ the samples is a linear recursion, ``dx(k+1) = r_x dx(k) + r_theta``, done sampl
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -19,6 +20,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, jacrev, vmap
 
 _NUMBERS = 1 << 22  # of the derivatives of single steps that are in memory together
+
+# functional_call lends a module other weights while it runs: one thread at a time.
+_lent = threading.RLock()
 
 
 class Block(NamedTuple):
@@ -103,7 +107,8 @@ def _derivatives(
 
     argnums = (0,) if of_argument is None else (0, 1 + of_argument)
     rows = vmap(jacrev(of_row, argnums, has_aux=True), (None, *(0 for _ in arguments)))
-    jacobians, y = rows(theta, *arguments)
+    with _lent:
+        jacobians, y = rows(theta, *arguments)
     n, outputs = y.shape
     flat = [jacobians[0][name].reshape(n, outputs, -1) for name in theta]
     to_weights = torch.cat(flat, -1) if flat else y.new_zeros(n, outputs, 0)
@@ -142,9 +147,10 @@ def unfold_sensitivities(
         piece = inputs[:, start : start + size]
         m = piece.shape[1]
         states = []
-        for v in piece.unbind(1):
-            states.append(state)
-            state = recurrence.advance(recurrence.step(state, v), state)
+        with _lent:
+            for v in piece.unbind(1):
+                states.append(state)
+                state = recurrence.advance(recurrence.step(state, v), state)
         flat = torch.stack(states, 1).flatten(0, 1)  # (B * m, state)
         rows, to_weights, to_state = _derivatives(
             model, recurrence.step, (flat, piece.flatten(0, 1))

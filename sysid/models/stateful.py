@@ -197,27 +197,47 @@ class StatefulModel(Model):
         return torch.cat(pieces, dim=1), (*hidden, y_last)
 
     def unfold(
-        self, u: Tensor, y: Tensor, washout: int = 0, carried: Carried | None = None
+        self,
+        u: Tensor,
+        y: Tensor,
+        washout: int = 0,
+        carried: Carried | None = None,
+        state: Tensor | None = None,
     ) -> tuple[Tensor, Carried]:
-        """Run over windows from the initial state, or on from ``carried``."""
+        """Run over windows from the initial state, or on from ``carried``.
+
+        Args:
+            u: ``(batch, time, nu)``.
+            y: ``(batch, time, ny)``.
+            washout: samples whose outputs are fed back as measured, where there is feedback.
+            carried: what an earlier call returned.
+            state: ``(batch, state_size)`` to start from in place of the model's own.
+        """
         if carried is not None:
             return self._continue(u, carried)
         m = self.n_memory
         if m:
-            y_hat, state = self._continue(u[:, m:], self._encode(u[:, :m], y[:, :m]))
-            return torch.cat([y[:, :m], y_hat], dim=1), state
+            y_hat, after = self._continue(u[:, m:], self._encode(u[:, :m], y[:, :m]))
+            return torch.cat([y[:, :m], y_hat], dim=1), after
         y_before = _delayed(y[:, :washout]) if self.feedback else None
-        return self._continue(u, self._start(u.shape[0]), y_before)
+        start = self._start(len(u)) if state is None else self._from_numbers(state)
+        return self._continue(u, start, y_before)
 
-    def _sensitivities(
+    def _from_numbers(self, flat: Tensor) -> Carried:
+        """Return the state ``(batch, state_size)``, with a zero output to feed back."""
+        state = self._pack(flat)
+        return (*state, flat.new_zeros(len(flat), self.ny)) if self.feedback else state
+
+    def window_sensitivities(
         self,
         u: Tensor,
         y: Tensor,
-        block: int,
+        block: int = 2000,
         with_state: bool = False,
         state: Tensor | None = None,
         washout: int = 0,
     ) -> Iterator[Block]:
+        """Do what ``sensitivities`` does for a batch of windows."""
         if not self.causal:
             raise ValueError(
                 "sensitivities must be of a model that runs forwards, got a bidirectional one; "

@@ -20,15 +20,17 @@ from sysid.training.trainer import Trainer
 class FitResult:
     """A trained model and how it came about.
 
-    ``history`` has a row per epoch: epoch, train_loss, valid_loss, learning_rate, seconds.
+    ``history`` has a row per epoch: epoch, train_loss, valid_loss, learning_rate, seconds, stage.
     ``best_epoch`` is the one whose weights the model has. ``stopped_because`` is
-    ``max_epochs``, ``patience``, ``seconds``, ``diverged`` or ``interrupted``.
+    ``max_epochs``, ``patience``, ``seconds``, ``gradient`` or ``step`` (nothing is left to
+    improve), ``diverged`` or ``interrupted``. ``optimiser`` is the one that was used, and why.
     """
 
     model: Model
     history: pd.DataFrame
     best_epoch: int
     stopped_because: str
+    optimiser: str
 
 
 def fit(
@@ -74,14 +76,20 @@ def run_to_end(
 
     show = sys.stderr.isatty() if progress is None else progress
     try:
-        with ProgressBar(trainer.settings.max_epochs, show) as bar:
+        with ProgressBar(trainer.most_epochs, show) as bar:
             for epoch in trainer.epochs():
                 bar.update(epoch)
                 if after_epoch is not None:
                     after_epoch(trainer)
     except KeyboardInterrupt:
         trainer.stopped_because = "interrupted"
-    return FitResult(trainer.model, trainer.frame(), trainer.best_epoch, trainer.stopped_because)
+    return FitResult(
+        trainer.model,
+        trainer.frame(),
+        trainer.best_epoch,
+        trainer.stopped_because,
+        trainer.optimiser_reason,
+    )
 
 
 def checked_settings(values: dict[str, Any]) -> TrainingSettings:
