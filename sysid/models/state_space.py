@@ -22,8 +22,7 @@ class StateSpace(StatefulModel):
         y(k)   = C x(k) + D u(k) + g(x(k), u(k))
 
     ``f`` and ``g`` are feed-forward networks whose last layers start at zero: the model
-    starts as its linear part, which ``fit`` estimates from the training records by a
-    subspace method.
+    starts as its linear part, which ``fit`` estimates from the training records.
 
     Args:
         nu: number of inputs.
@@ -139,9 +138,11 @@ class StateSpace(StatefulModel):
             for r in records
         ]
         linear = estimate_state_space(blocks, self.nx, self.feedthrough)
+        constant = self.C.bias if self.g is None else self.g[-1].bias
         with torch.no_grad():
             self.A.weight.copy_(torch.tensor(linear.A))
             self.C.weight.copy_(torch.tensor(linear.C))
+            torch.as_tensor(constant).copy_(torch.tensor(linear.constant))
             if self.B is not None:
                 self.B.weight.copy_(torch.tensor(linear.B))
             if self.D is not None:
