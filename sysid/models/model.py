@@ -6,7 +6,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -20,6 +20,16 @@ if TYPE_CHECKING:
     from sysid.models.baseline import Baseline
 
 Carried = tuple[Tensor, ...]
+
+_DESCRIPTION = (
+    "u_names",
+    "y_names",
+    "u_units",
+    "y_units",
+    "sampling_time",
+    "baseline",
+    "fitted",
+)
 
 
 class Model(nn.Module, ABC):
@@ -92,6 +102,19 @@ class Model(nn.Module, ABC):
         self.u_units, self.y_units = record.u_units, record.y_units
         self.sampling_time = record.sampling_time
         self.fitted = True
+
+    def fresh(self, seed: int) -> Self:
+        """Return a model with the same arguments, its weights drawn from a seed."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return type(self)(**self.arguments)
+
+    def take(self, other: Model) -> None:
+        """Take the weights, the scaling and the description of a model with the same arguments."""
+        self.to(device=other.device, dtype=other.dtype)
+        self.load_state_dict(other.state_dict())
+        for name in _DESCRIPTION:
+            setattr(self, name, getattr(other, name))
 
     def initialise(self, records: list[Record]) -> None:
         """Start the linear part from a linear model of the training records, if there is one."""

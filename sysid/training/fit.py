@@ -24,6 +24,9 @@ class FitResult:
     ``best_epoch`` is the one whose weights the model has. ``stopped_because`` is
     ``max_epochs``, ``patience``, ``seconds``, ``gradient`` or ``step`` (nothing is left to
     improve), ``diverged`` or ``interrupted``. ``optimiser`` is the one that was used, and why.
+    ``best_loss`` is the mean square at the best epoch: of the validation records' free run, or
+    of the training without them. With ``starts`` it is the result of the best one, and all of
+    them are kept in ``starts``.
     """
 
     model: Model
@@ -31,6 +34,23 @@ class FitResult:
     best_epoch: int
     stopped_because: str
     optimiser: str
+    best_loss: float
+    starts: tuple[FitResult, ...] = ()
+
+    @property
+    def spread(self) -> pd.DataFrame:
+        """What each start reached: start, best_loss, best_epoch, seconds, stopped_because."""
+        rows = [
+            {
+                "start": i,
+                "best_loss": r.best_loss,
+                "best_epoch": r.best_epoch,
+                "seconds": r.history.seconds.iloc[-1] if len(r.history) else 0.0,
+                "stopped_because": r.stopped_because,
+            }
+            for i, r in enumerate(self.starts or (self,))
+        ]
+        return pd.DataFrame(rows)
 
 
 def fit(
@@ -63,7 +83,12 @@ def fit(
         >>> result.stopped_because
         'max_epochs'
     """
-    return run_to_end(Trainer(model, train, valid, checked_settings(settings)), progress)
+    checked = checked_settings(settings)
+    if checked.starts > 1:
+        from sysid.training.multistart import fit_starts
+
+        return fit_starts(model, train, valid, checked)
+    return run_to_end(Trainer(model, train, valid, checked), progress)
 
 
 def run_to_end(
@@ -89,6 +114,7 @@ def run_to_end(
         trainer.best_epoch,
         trainer.stopped_because,
         trainer.optimiser_reason,
+        trainer.best_loss,
     )
 
 

@@ -16,6 +16,8 @@ from sysid.training.settings import TrainingSettings
 
 _FLOOR = 1e-10  # of the scale of a weight that hardly matters, as a share of the largest
 _SMALLEST, _LARGEST = 1e-12, 1e12  # damping
+# Bold: a step too far costs a simulation, which is little beside the normal equations.
+_SHRINK, _GROW = 5.0, 4.0
 
 
 class LevenbergMarquardt:
@@ -24,16 +26,15 @@ class LevenbergMarquardt:
         (J'J + weight_decay / 2 + damping diag(J'J)) step = -(J'r + weight_decay / 2 w)
 
     An epoch is one step. A step is taken only if it lowers the objective to a finite value;
-    until one does, the damping grows. Where the objective fell as much as the linear model of
-    the errors promised, it shrinks.
+    until one does, the damping grows, and after it, it shrinks.
 
     It has ended when the gradient is zero to ``tolerance`` (the cosine of the angle between the
     errors and every column of ``J``), when the step is (relative to the weights), or when no
     step lowers the objective.
 
-    Source: J. J. Moré, "The Levenberg-Marquardt algorithm: implementation and theory", in
-    Numerical Analysis, Springer, 1978; K. Madsen, H. B. Nielsen and O. Tingleff, "Methods for
-    non-linear least squares problems", Technical University of Denmark, 2004.
+    Source: D. W. Marquardt, "An algorithm for least-squares estimation of nonlinear parameters",
+    J. SIAM 11(2), 1963; J. J. Moré, "The Levenberg-Marquardt algorithm: implementation and
+    theory", in Numerical Analysis, Springer, 1978, for the test of the gradient.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class LevenbergMarquardt:
                 self._put(start + torch.from_numpy(step).to(start))
                 after = self._value(objective)
                 if after < equations.value:
-                    self._adapt(equations, step, after)
+                    self.damping = max(self.damping / _SHRINK, _SMALLEST)
                     if np.linalg.norm(step) <= self.tolerance * np.linalg.norm(here):
                         self.stopped = "step"
                     return before
@@ -81,7 +82,7 @@ class LevenbergMarquardt:
                 self._put(start)
                 self.stopped = "step"
                 return before
-            self.damping = min(4 * self.damping, _LARGEST)
+            self.damping = min(_GROW * self.damping, _LARGEST)
 
     def _add_decay(self, equations: NormalEquations, here: Array) -> None:
         weights = here[: self.weight_count]
@@ -108,16 +109,6 @@ class LevenbergMarquardt:
             return equations.solve(self.damping * scale)
         except (np.linalg.LinAlgError, ValueError):
             return None
-
-    def _adapt(self, equations: NormalEquations, step: Array, after: float) -> None:
-        """Shrink the damping by up to five after a step that kept its promise."""
-        diagonal = equations.diagonal
-        scale = np.maximum(diagonal, _FLOOR * diagonal.max())
-        # r'r - |r + J step|^2 = damping step'D step - J'r'step, for the step that solves the above
-        promised = float(step @ (self.damping * scale * step - equations.whole_vector))
-        kept = (equations.value - after) / promised if promised > 0 else 0.0
-        self.damping *= max(0.2, min(4.0, 1 - (2 * kept - 1) ** 3))
-        self.damping = min(max(self.damping, _SMALLEST), _LARGEST)
 
     def _put(self, vector: Tensor) -> None:
         with torch.no_grad():

@@ -66,6 +66,9 @@ class TrainingSettings(BaseModel):
     output_weights: list[Positive] | None = Field(
         None, description="importance of each output, beside its scale"
     )
+    starts: int = Field(
+        1, ge=1, description="seeds to train from, in parallel; validation picks the best"
+    )
     linear_start: bool = Field(
         True, description="whether the linear path starts from an estimated linear model"
     )
