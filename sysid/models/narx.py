@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from sysid.data.records import Record
-from sysid.data.regressors import Orders, narx_regressors
+from sysid.data.regressors import Orders
+from sysid.models.arx import fit_arx, regression_pieces
 from sysid.models.ffn import layers
 from sysid.models.model import Carried, GapTolerant, Model
 from sysid.models.sensitivities import Block, Recurrence, unfold_sensitivities, weight_count
@@ -210,25 +211,19 @@ class NARX(GapTolerant, Model):
         """Put the linear ARX model found by least squares into the linear path."""
         if self.linear_path is None:
             return
-        scaled = [self._scaled_record(r) for r in records]
-        phi, target = narx_regressors(scaled, self.na, self.nb, self.nk)
-        rows = torch.tensor(phi)
-        rows = torch.cat([rows, rows.new_ones(len(rows), 1)], dim=1)
-        solution = torch.linalg.lstsq(rows, torch.tensor(target), driver="gelsd").solution
+        pieces = (self.scaling.scaled(p) for p in regression_pieces(records, self.n_memory))
+        solution = fit_arx(pieces, self.na, self.nb, self.nk)
+        if solution is None:
+            return
         last = self.network[-1]
         if not isinstance(last, nn.Linear):
             raise TypeError("the last layer must be linear")
         with torch.no_grad():
-            self.linear_path.weight.copy_(solution[:-1].T)
-            last.bias.copy_(solution[-1])
+            self.linear_path.weight.copy_(torch.tensor(solution[:-1].T))
+            last.bias.copy_(torch.tensor(solution[-1]))
             # Small, not zero: the network starts next to the linear model, with gradients
             # that differ from neuron to neuron.
             last.weight.mul_(0.01)
-
-    def _scaled_record(self, record: Record) -> Record:
-        u = self.scaling.scale_u(torch.tensor(record.u).to(self.device)).cpu().numpy()
-        y = self.scaling.scale_y(torch.tensor(record.y).to(self.device)).cpu().numpy()
-        return Record(u if self.nu else None, y)
 
     def example_input(self) -> Tensor:
         """Return one row of regressors."""

@@ -14,6 +14,8 @@ from sysid.models.linear import estimate_state_space
 from sysid.models.model import Carried, check_count
 from sysid.models.stateful import StatefulModel
 
+_MOST = 1 << 19  # samples that the linear start looks at, the first ones of each record
+
 
 class StateSpace(StatefulModel):
     """Neural state-space model.
@@ -130,13 +132,9 @@ class StateSpace(StatefulModel):
 
     def initialise(self, records: list[Record]) -> None:
         """Start from the linear state-space model of the training records."""
-        blocks = [
-            (
-                self.scaling.scale_u(torch.tensor(r.u).to(self.device)).cpu().numpy(),
-                self.scaling.scale_y(torch.tensor(r.y).to(self.device)).cpu().numpy(),
-            )
-            for r in records
-        ]
+        most = max(_MOST // len(records), 1)
+        scaled = [self.scaling.scaled(r[:most]) for r in records]
+        blocks = [(r.u, r.y) for r in scaled]
         linear = estimate_state_space(blocks, self.nx, self.feedthrough)
         constant = self.C.bias if self.g is None else self.g[-1].bias
         with torch.no_grad():

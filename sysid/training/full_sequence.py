@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sysid.data.records import Record
 from sysid.models import Model
 from sysid.models.stateful import StatefulModel
-from sysid.training.losses import Loss, scale_record, scored
+from sysid.training.losses import Loss, scored
 from sysid.training.objective import Objective, Stretch
 from sysid.training.settings import TrainingSettings
 
@@ -44,7 +44,7 @@ class FullSequence(Loss):
                 f"the longest has {longest}; lower washout or the orders"
             )
         for record in pieces:
-            scaled = scale_record(model, record)
+            scaled = model.scaling.scaled(record)
             self.records.append(
                 tuple(
                     torch.tensor(b, dtype=model.dtype, device=model.device)

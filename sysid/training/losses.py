@@ -10,13 +10,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sysid.data.ahead import ahead
 from sysid.data.records import Record
 from sysid.data.regressors import narx_regressors
+from sysid.data.shuffling import shuffled_batches
 from sysid.data.subsequences import Subsequences
 from sysid.models import FFN, NARX, Model
 from sysid.models.sensitivities import Block, row_jacobian, weight_count
@@ -25,6 +25,7 @@ from sysid.training.settings import TrainingSettings
 
 _CHUNK = 1 << 20  # samples unfolded together where everything is one batch
 _NUMBERS = 1 << 22  # of a Jacobian in memory together
+_TOGETHER = 1 << 10  # batches whose windows are located together
 _STRETCHES = 4  # that the windows are dealt to, to go through in parallel
 
 
@@ -69,7 +70,7 @@ class OneStep(Loss):
         if not isinstance(model, (NARX, FFN)):
             raise TypeError(f"loss one_step needs a NARX or FFN, got {type(model).__name__}")
         orders = (model.na, model.nb, model.nk) if isinstance(model, NARX) else (0, 0, 0)
-        scaled = [scale_record(model, r) for r in records]
+        scaled = [model.scaling.scaled(r) for r in records]
         phi, target = narx_regressors(scaled, *orders)
         self.core = model.core
         self.phi = torch.tensor(phi, dtype=model.dtype, device=model.device)
@@ -140,8 +141,9 @@ class Subsequence(Loss):
         if self.batch_size is None:
             yield _Windows(self, self.windows.locate(torch.arange(len(self.windows))))
             return
-        order = torch.randperm(len(self.windows), generator=generator)
-        batches = self.windows.locate(order).split(self.batch_size)
+        # One look-up serves many batches.
+        many = shuffled_batches(len(self.windows), _TOGETHER * self.batch_size, generator)
+        batches = (p for m in many for p in self.windows.locate(m).split(self.batch_size))
         if not self.windows.on_disk:
             for places in batches:
                 yield _Windows(self, places)
@@ -225,10 +227,3 @@ def flat(
         weights = seen * loss.weights.sqrt() * scale
         error = torch.where(seen, y_hat - torch.where(seen, y, 0), 0) * weights
         return error.flatten(), jacobian.mul_(weights[..., None]).flatten(0, -2)
-
-
-def scale_record(model: Model, record: Record) -> Record:
-    """Return a record in the model's own units."""
-    u = model.scaling.scale_u(torch.tensor(np.asarray(record.u, dtype=float)).to(model.device))
-    y = model.scaling.scale_y(torch.tensor(np.asarray(record.y, dtype=float)).to(model.device))
-    return Record(u.cpu().numpy() if record.nu else None, y.cpu().numpy(), name=record.name)

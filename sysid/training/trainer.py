@@ -83,7 +83,10 @@ class Trainer:
         if not model.fitted:
             model.scaling.fit_(records, u=settings.scaling_u, y=settings.scaling_y)
             model.describe(records[0])
-            model.baseline = fit_baseline(records, *model.baseline_orders)
+            standard = settings.scaling_u == settings.scaling_y == "standard"
+            model.baseline = fit_baseline(
+                records, *model.baseline_orders, scaling=model.scaling if standard else None
+            )
             if settings.linear_start:
                 model.initialise(records)
         for record in self.valid:
