@@ -113,6 +113,10 @@ class Model(nn.Module, ABC):
         """Take the weights, the scaling and the description of a model with the same arguments."""
         self.to(device=other.device, dtype=other.dtype)
         self.load_state_dict(other.state_dict())
+        self.describe_as(other)
+
+    def describe_as(self, other: Model) -> None:
+        """Take channel names, units, the sampling time and the baseline of another model."""
         for name in _DESCRIPTION:
             setattr(self, name, getattr(other, name))
 

@@ -9,9 +9,9 @@ from itertools import pairwise
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from sysid.models.ffn import layers
+from sysid.models.initial_state import Encoder, LearnedState, fitted_state
 from sysid.models.model import Carried, Model, check_choice, check_count
 from sysid.models.sensitivities import (
     Block,
@@ -24,31 +24,6 @@ from sysid.models.sensitivities import (
 INITIAL_STATES = ("zero", "learned", "encoder", "estimated")
 
 _ROWS = 4096  # restarts predicted together; bounds the memory of a long record
-
-
-class LearnedState(nn.Module):
-    """An initial state that is trained with the weights, ``(state_size,)``."""
-
-    def __init__(self, state_size: int) -> None:
-        super().__init__()
-        self.value = nn.Parameter(torch.zeros(state_size))
-
-    def forward(self, batch: int) -> Tensor:
-        """Return the state for each of a batch, ``(batch, state_size)``."""
-        return self.value.expand(batch, -1)
-
-
-class Encoder(nn.Module):
-    """Computes the state after a window of ``length`` measured samples of ``u`` and ``y``."""
-
-    def __init__(self, nu: int, ny: int, length: int, state_size: int) -> None:
-        super().__init__()
-        self.network = layers(length * (nu + ny), (max(32, 2 * state_size),), state_size, "tanh")
-
-    def forward(self, u: Tensor, y: Tensor) -> Tensor:
-        """Return ``(batch, state_size)`` from windows ``(batch, length, nu)`` and ``ny``."""
-        out: Tensor = self.network(torch.cat([u.flatten(1), y.flatten(1)], dim=1))
-        return out
 
 
 class StatefulModel(Model):
@@ -300,57 +275,20 @@ class StatefulModel(Model):
         if y is not None and self.feedback:
             y_before = _delayed(y[None])
         if y is not None and self.initial_state == "estimated" and n_init:
-            state = self._estimated_state(u[:n_init], y)
+            state = self._from_numbers(self._estimated_state(u[:n_init], y)[None])
         return self._continue(u[None], state, y_before)[0][0]
 
-    def _estimated_state(self, u: Tensor, y: Tensor, steps: int = 30) -> Carried:
-        """Return the initial state that fits measured ``y`` best, by least squares.
+    def _estimated_state(self, u: Tensor, y: Tensor) -> Tensor:
+        """Return the initial state, ``(state_size,)``, that fits measured ``y`` best."""
+        y_before = _delayed(y.nan_to_num()[None]) if self.feedback else None
 
-        Damped Gauss-Newton (Levenberg-Marquardt) steps from the zero state; the damping also
-        keeps directions that the data do not see near zero. One forward and backward pass
-        of ``n * ny`` copies gives all rows of the Jacobian.
-        """
-        n, d = y.numel(), self.state_size
-        target, seen = y.flatten().nan_to_num(), ~y.flatten().isnan()
+        def simulate(states: Tensor) -> Tensor:
+            copies = len(states)
+            before = None if y_before is None else y_before.expand(copies, -1, -1)
+            start = self._from_numbers(states)
+            return self._continue(u.expand(copies, -1, -1), start, before)[0]
 
-        def residual(z: Tensor) -> Tensor:
-            state = self._pack(z)
-            if self.feedback:
-                state = (*state, z.new_zeros(len(z), self.ny))
-            y_hat, _ = self._continue(
-                u.expand(len(z), -1, -1),
-                state,
-                _delayed(y.nan_to_num().expand(len(z), -1, -1)) if self.feedback else None,
-            )
-            return (y_hat.flatten(1) - target) * seen  # (copies, n)
-
-        z = target.new_zeros(d)
-        damping: float | None = None
-        with torch.enable_grad():
-            for _ in range(steps):
-                copies = z.expand(n, d).clone().requires_grad_()
-                r = residual(copies)
-                (jacobian,) = torch.autograd.grad(r.diagonal().sum(), copies)
-                e, normal = r[0].detach(), jacobian.T @ jacobian
-                scale = float(normal.diagonal().max())
-                if not scale > 0:
-                    break
-                damping = 1e-3 * scale if damping is None else max(damping / 10, 1e-9 * scale)
-                before, after = float(e @ e), float("inf")
-                while not after < before and damping < 1e9 * scale:
-                    ridge = damping * torch.eye(d, dtype=z.dtype, device=z.device)
-                    step = torch.linalg.solve(normal + ridge, jacobian.T @ e)
-                    with torch.no_grad():
-                        trial = residual((z - step)[None])[0]
-                    after = float(trial @ trial)
-                    damping *= 1 if after < before else 10
-                if not after < before:
-                    break
-                z = z - step
-                if before - after <= 1e-9 * before:
-                    break
-        state = self._pack(z[None].detach())
-        return (*state, z.new_zeros(1, self.ny)) if self.feedback else state
+        return fitted_state(simulate, y, self.state_size)
 
     def _predict(self, u: Tensor, y: Tensor, horizon: int) -> Tensor:
         if self.encoder is not None:
