@@ -40,6 +40,18 @@ def lstm(
     return _applied(_LSTM, *arguments) if fused(*arguments) else reference.lstm(*arguments)
 
 
+@torch.no_grad()
+def lstm_states(
+    u: Tensor, h: Tensor, c: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return hidden and cell states of an LSTM layer, each ``(T + 1, B, H)``, the first ones too.
+
+    By compiled loops; arguments as for ``reference.lstm``.
+    """
+    h_all, c_all, _ = _run_lstm(u.contiguous(), h, c, w_ih, w_hh, b_ih, b_hh)
+    return h_all, c_all
+
+
 def network(
     given: Tensor,
     direct: Tensor,
@@ -226,12 +238,8 @@ class _LSTM(torch.autograd.Function):
         ctx: Any, u: Tensor, h0: Tensor, c0: Tensor,
         w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        from sysid.kernels.drivers import run_forward
-
-        u, h, c = u.contiguous(), _from(h0, len(u)), _from(c0, len(u))
-        gates, parts = _gates(h0, len(u), 4)
-        tape = _lstm_tape(u, h, c, parts, w_ih, w_hh, b_ih + b_hh, h, c, parts)
-        run_forward(tape, len(u), len(h0), w_hh.numel() + w_ih.numel())
+        u = u.contiguous()
+        h, c, gates = _run_lstm(u, h0, c0, w_ih, w_hh, b_ih, b_hh)
         ctx.save_for_backward(u, h0, c0, w_ih, w_hh, b_ih, b_hh, h, c, gates)
         return h[1:], c[-1].clone()
 
@@ -252,6 +260,19 @@ class _LSTM(torch.autograd.Function):
         d_w_ih, d_w_hh = (_outer(d_gates, x).flatten(0, 1) for x in (u, h[:-1]))
         d_b = d_gates.sum((1, 2)).flatten()
         return d_u, d_h[0], d_c[0], d_w_ih, d_w_hh, d_b, d_b
+
+
+def _run_lstm(
+    u: Tensor, h0: Tensor, c0: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return all states and gates."""
+    from sysid.kernels.drivers import run_forward
+
+    h, c = _from(h0, len(u)), _from(c0, len(u))
+    gates, parts = _gates(h0, len(u), 4)
+    tape = _lstm_tape(u, h, c, parts, w_ih, w_hh, b_ih + b_hh, h, c, parts)
+    run_forward(tape, len(u), len(h0), w_hh.numel() + w_ih.numel())
+    return h, c, gates
 
 
 def _lstm_tape(

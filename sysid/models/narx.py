@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from sysid.data.records import Record
 from sysid.data.regressors import Orders
 from sysid.kernels.functions import network
+from sysid.models import linearisation
 from sysid.models.arx import fit_arx, regression_pieces
 from sysid.models.ffn import layers, taken_apart
+from sysid.models.linearisation import Step
 from sysid.models.model import Carried, GapTolerant, Model
 from sysid.models.sensitivities import Block, Recurrence, unfold_sensitivities, weight_count
 
@@ -114,9 +116,13 @@ class NARX(GapTolerant, Model):
         The part of the first layer that sees inputs is one product over all samples; only
         what depends on fed-back outputs is done step by step.
         """
-        n, split = y_start.shape[1], self.na * self.ny
+        n = y_start.shape[1]
         lags = [u[:, n - lag : u.shape[1] - lag] for lag in range(self.nk, self.nb + 1)]
-        phi_u = torch.cat(lags, dim=-1).transpose(0, 1)  # (T - n, B, (nb - nk + 1) * nu)
+        return self._run_on(torch.cat(lags, dim=-1), y_start[:, n - self.na :])
+
+    def _run_on(self, phi_u: Tensor, y_start: Tensor) -> Tensor:
+        """Return the outputs for the inputs' part of ``phi``, after the last ``na`` outputs."""
+        split, phi_u = self.na * self.ny, phi_u.transpose(0, 1)  # time first
         first, hidden, last = taken_apart(self.network)
         linear = self.linear_path.weight if self.linear_path is not None else None
         if first is None:
@@ -130,7 +136,7 @@ class NARX(GapTolerant, Model):
         if first is not None:
             given = phi_u @ first.weight[:, split:].T + first.bias
             entry, output = first.weight[:, :split], last.weight
-        start = y_start[:, n - self.na :].transpose(0, 1)
+        start = y_start.transpose(0, 1)
         y = network(
             given, direct, start, entry, linear[:, :split], hidden, output, self.activation
         )
@@ -172,7 +178,12 @@ class NARX(GapTolerant, Model):
         past = y[:, n - self.na : n].flip(1).flatten(1)  # newest first
         for part, _, _ in unfold_sensitivities(
             self,
-            Recurrence(lambda past, phi_u: self.core(torch.cat([past, phi_u], -1)), advance),
+            Recurrence(
+                lambda past, phi_u: self.core(torch.cat([past, phi_u], -1)),
+                advance,
+                self._linearised,
+                self._trajectory if self.na else None,
+            ),
             torch.cat(lags, dim=-1),
             past,
             past.new_zeros(*past.shape, count),
@@ -180,6 +191,20 @@ class NARX(GapTolerant, Model):
             block,
         ):
             yield part._replace(start=n + part.start)
+
+    def _linearised(self, past: Tensor, phi_u: Tensor) -> Step:
+        phi = torch.cat([past, phi_u], -1)
+        y, to_phi, layers = linearisation.network(self.network, "network", phi)
+        if self.linear_path is not None:
+            y, to_phi = y + self.linear_path(phi), to_phi + self.linear_path.weight
+            layers.append(linearisation.linear(self.linear_path, "linear_path", phi))
+        return Step(y, to_phi[..., : past.shape[1]], layers)
+
+    def _trajectory(self, phi_u: Tensor, past: Tensor) -> Tensor:
+        """Return ``[y(k-1), ..., y(k-na)]`` from the first sample to the one after the last."""
+        start = past.unflatten(1, (self.na, self.ny)).flip(1)  # oldest first
+        y = torch.cat([start, self._run_on(phi_u, start)], dim=1)
+        return y.unfold(1, self.na, 1).flip(-1).transpose(2, 3).flatten(2)
 
     def _simulate(self, u: Tensor, y: Tensor | None, n_init: int) -> Tensor:
         start = y if y is not None else u.new_zeros(0, self.ny)

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from sysid.kernels import functions
 from sysid.kernels.backends import backend
+from sysid.models import linearisation
+from sysid.models.linearisation import Layer, Step
 from sysid.models.model import Carried, check_choice, check_count
 from sysid.models.stateful import StatefulModel
 
 _WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
+
+class Cell(NamedTuple):
+    """One step of one layer made linear; its rows are the new states, one tensor after another."""
+
+    h: Tensor  # (M, H)
+    by_input: Tensor  # by W_ih u + b_ih, (M, rows, gates)
+    by_state: Tensor  # by W_hh h + b_hh, (M, rows, gates)
+    by_own: Tensor  # by each of the old states directly, (M, rows, tensors, H)
 
 
 class _Recurrent(StatefulModel):
@@ -116,6 +127,65 @@ class _Recurrent(StatefulModel):
         """Return the states of one layer ``(T, B, H)``, and what it ends with."""
         raise NotImplementedError
 
+    def _trajectory(self, u: Tensor, state: Tensor) -> Tensor:
+        x, parts = u.transpose(0, 1), self._pack(state)  # time first
+        found = []
+        for layer in range(self.num_layers):
+            own = tuple(t[layer] for t in parts)
+            states = self._states(x, own, self._weights(layer))  # each (T + 1, B, H)
+            found.append(torch.stack(states))
+            x = states[0][1:]
+        # layers x (tensors, T + 1, B, H) -> (B, T + 1, tensors * layers * H)
+        return torch.stack(found).permute(3, 2, 1, 0, 4).flatten(2)
+
+    def _linearised(self, state: Tensor, u: Tensor) -> Step:
+        parts = self._pack(state)
+        nx, size = self.state_size, self.hidden_size
+        x, to_x = u, u.new_zeros(len(u), u.shape[1], nx)  # the layer's input, and by the state
+        transition = state.new_zeros(len(state), self.ny + nx, nx)
+        above: list[Layer] = []  # layers so far, over the rows of x
+        found: list[Layer] = []
+        for layer in range(self.num_layers):
+            name = f"recurrence.%s_l{layer}"
+            weights = self._weights(layer)
+            cell = self._cell(x, tuple(t[layer] for t in parts), weights)
+            by_x = cell.by_input @ weights[0]
+            to_state = by_x @ to_x
+            by_h = cell.by_state @ weights[1]
+            for i in range(self.state_tensors):
+                at = slice((i * self.num_layers + layer) * size, None)
+                own = cell.by_own[:, :, i] + (by_h if i == 0 else 0)
+                to_state[:, :, at.start : at.start + size] += own
+            own_layers = [
+                Layer(name % "weight_ih", name % "bias_ih", cell.by_input, x),
+                Layer(name % "weight_hh", name % "bias_hh", cell.by_state, parts[0][layer]),
+            ]
+            both = [*(a.before(by_x) for a in above), *own_layers]
+            for i in range(self.state_tensors):
+                rows = slice(i * size, (i + 1) * size)
+                first = self.ny + (i * self.num_layers + layer) * size
+                transition[:, first : first + size] = to_state[:, rows]
+                found += [a.only(rows).among(first, self.ny + nx) for a in both]
+            x, to_x = cell.h, to_state[:, :size]
+            above = [a.only(slice(0, size)) for a in both]
+        w = self.output.weight
+        transition[:, : self.ny] = w @ to_x
+        found += [a.before(w).among(0, self.ny + nx) for a in above]
+        found.append(linearisation.linear(self.output, "output", x).among(0, self.ny + nx))
+        return Step(self.output(x), transition, found)
+
+    def _weights(self, layer: int) -> list[Tensor]:
+        return [getattr(self.recurrence, f"{name}_l{layer}").detach() for name in _WEIGHTS]
+
+    def _states(self, u: Tensor, state: Carried, weights: list[Tensor]) -> Carried:
+        """Return the states of one layer with the first, each ``(T + 1, B, H)``."""
+        h, _ = self._layer(u, state, weights)
+        return (torch.cat([state[0][None], h]),)
+
+    def _cell(self, u: Tensor, state: Carried, weights: list[Tensor]) -> Cell:
+        """Return one step of one layer made linear."""
+        raise NotImplementedError
+
     def example_input(self) -> Tensor:
         """Return a batch of two windows long enough for what the model needs."""
         return torch.zeros(2, self.n_init + 5, self.nu)
@@ -173,6 +243,14 @@ class RNN(_Recurrent):
         h = functions.rnn(u, state[0], *weights, self.nonlinearity)
         return h, (h[-1],)
 
+    def _cell(self, u: Tensor, state: Carried, weights: list[Tensor]) -> Cell:
+        w_ih, w_hh, b_ih, b_hh = weights
+        activation = torch.tanh if self.nonlinearity == "tanh" else torch.relu
+        given = u @ w_ih.T + b_ih + state[0] @ w_hh.T + b_hh
+        h, slope = linearisation.with_slope(activation, given)
+        by = torch.diag_embed(slope)
+        return Cell(h, by, by, torch.zeros_like(by)[:, :, None])
+
 
 class GRU(_Recurrent):
     """Gated recurrent unit; arguments as for ``RNN``, without ``nonlinearity``."""
@@ -199,6 +277,22 @@ class GRU(_Recurrent):
     def _layer(self, u: Tensor, state: Carried, weights: list[Tensor]) -> tuple[Tensor, Carried]:
         h = functions.gru(u, state[0], *weights)
         return h, (h[-1],)
+
+    def _cell(self, u: Tensor, state: Carried, weights: list[Tensor]) -> Cell:
+        w_ih, w_hh, b_ih, b_hh = weights
+        (h,) = state
+        g_r, g_z, g_n = (u @ w_ih.T + b_ih).chunk(3, 1)
+        a_r, a_z, q = (h @ w_hh.T + b_hh).chunk(3, 1)
+        r, z = torch.sigmoid(g_r + a_r), torch.sigmoid(g_z + a_z)
+        n = torch.tanh(g_n + r * q)
+        d_n = (1 - z) * (1 - n**2)
+        by_rz = [d_n * q * r * (1 - r), (h - n) * z * (1 - z)]
+        return Cell(
+            n + z * (h - n),
+            torch.cat([torch.diag_embed(d) for d in (*by_rz, d_n)], -1),
+            torch.cat([torch.diag_embed(d) for d in (*by_rz, d_n * r)], -1),
+            torch.diag_embed(z)[:, :, None],
+        )
 
 
 class LSTM(_Recurrent):
@@ -232,3 +326,22 @@ class LSTM(_Recurrent):
     def _layer(self, u: Tensor, state: Carried, weights: list[Tensor]) -> tuple[Tensor, Carried]:
         h, c = functions.lstm(u, *state, *weights)
         return h, (h[-1], c)
+
+    def _states(self, u: Tensor, state: Carried, weights: list[Tensor]) -> Carried:
+        return functions.lstm_states(u, *state, *weights)
+
+    def _cell(self, u: Tensor, state: Carried, weights: list[Tensor]) -> Cell:
+        w_ih, w_hh, b_ih, b_hh = weights
+        h, c = state
+        a_i, a_f, a_g, a_o = (u @ w_ih.T + b_ih + h @ w_hh.T + b_hh).chunk(4, 1)
+        i, f, g, o = torch.sigmoid(a_i), torch.sigmoid(a_f), torch.tanh(a_g), torch.sigmoid(a_o)
+        s = torch.tanh(f * c + i * g)
+        by_c = [g * i * (1 - i), c * f * (1 - f), i * (1 - g**2), torch.zeros_like(o)]
+        of_c = o * (1 - s**2)  # dh'/dc'
+        by_h = [of_c * d for d in by_c[:3]] + [s * o * (1 - o)]
+        # rows h', c'
+        by = torch.cat(
+            [torch.cat([torch.diag_embed(d) for d in ds], -1) for ds in (by_h, by_c)], 1
+        )
+        own_c = torch.cat([torch.diag_embed(of_c * f), torch.diag_embed(f)], 1)
+        return Cell(o * s, by, by, torch.stack([torch.zeros_like(own_c), own_c], 2))

@@ -19,6 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev, vmap
 
+from sysid.kernels.backends import fused
+from sysid.models.linearisation import Step
+
 _NUMBERS = 1 << 22  # of the derivatives of single steps that are in memory together
 
 # functional_call lends a module other weights while it runs: one thread at a time.
@@ -46,10 +49,14 @@ class Recurrence:
         step: ``(batch, state), (batch, inputs) -> (batch, rows)``, the outputs first.
         advance: ``(rows, state) -> state``, linear and along dimension 1, so that it also
             carries derivatives.
+        linearise: ``(M, state), (M, inputs) -> Step``, for compiled code, with ``trajectory``:
+            ``(batch, time, inputs), (batch, state) -> (batch, time + 1, state)``.
     """
 
     step: Callable[[Tensor, Tensor], Tensor]
     advance: Callable[[Tensor, Tensor], Tensor]
+    linearise: Callable[[Tensor, Tensor], Step] | None = None
+    trajectory: Callable[[Tensor, Tensor], Tensor] | None = None
 
 
 class _Call(nn.Module):
@@ -139,6 +146,11 @@ def unfold_sensitivities(
     Yields:
         The block, ``(batch, m, ...)``, and state and sensitivity after it.
     """
+    if recurrence.linearise is not None and recurrence.trajectory is not None and fused(inputs):
+        yield from _compiled(
+            model, recurrence.linearise, recurrence.trajectory, inputs, state, sensitivity, ny, block
+        )
+        return
     batch, time, _ = inputs.shape
     columns, count = sensitivity.shape[-1], weight_count(model)
     numbers = batch * (ny + state.shape[1]) * max(columns, 1)
@@ -165,3 +177,46 @@ def unfold_sensitivities(
             sensitivity = recurrence.advance(change, sensitivity)
         y_hat = rows[:, :ny].unflatten(0, (batch, m))
         yield Block(start, y_hat, jacobian), state, sensitivity
+
+
+def _compiled(
+    model: nn.Module,
+    linearise: Callable[[Tensor, Tensor], Step],
+    trajectory: Callable[[Tensor, Tensor], Tensor],
+    inputs: Tensor,
+    state: Tensor,
+    sensitivity: Tensor,
+    ny: int,
+    block: int,
+) -> Iterator[tuple[Block, Tensor, Tensor]]:
+    """Do the same by the compiled recursion."""
+    from sysid.kernels.sensitivities import LayerArrays, advance
+
+    batch, time, _ = inputs.shape
+    columns = {}
+    count = 0
+    for name, weight in weights(model).items():
+        columns[name], count = count, count + weight.numel()
+    # Within a step a layer's derivatives are as many numbers as the state, squared, times a few.
+    numbers = batch * max(sensitivity.shape[-1] * ny, 8 * state.shape[1] ** 2)
+    size = max(1, min(block, _NUMBERS // numbers))
+    for start in range(0, time, size):
+        piece = inputs[:, start : start + size]
+        m = piece.shape[1]
+        states = trajectory(piece, state)
+        step = linearise(states[:, :-1].flatten(0, 1), piece.flatten(0, 1))
+        layers = [
+            LayerArrays(
+                x.by.unflatten(0, (batch, m)).numpy(),
+                x.inputs.unflatten(0, (batch, m)).numpy(),
+                columns[x.weight],
+                -1 if x.bias is None else columns[x.bias],
+            )
+            for x in step.layers
+            if x.weight in columns
+        ]
+        transition = step.transition.unflatten(0, (batch, m)).numpy()
+        jacobian, after = advance(transition, layers, sensitivity.numpy(), ny)
+        state, sensitivity = states[:, -1], torch.from_numpy(after)
+        y_hat = step.y.unflatten(0, (batch, m))
+        yield Block(start, y_hat, torch.from_numpy(jacobian)), state, sensitivity

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from sysid.data.records import Record
 from sysid.kernels.functions import network
+from sysid.models import linearisation
 from sysid.models.ffn import layers, taken_apart
+from sysid.models.linearisation import Layer, Step
 from sysid.models.linear import estimate_state_space
 from sysid.models.model import Carried, check_count
 from sysid.models.stateful import StatefulModel
@@ -98,8 +100,11 @@ class StateSpace(StatefulModel):
         return (flat,)
 
     def _run(self, inputs: Tensor, state: Carried) -> tuple[Tensor, Carried]:
-        (x,) = state
-        u = inputs.transpose(0, 1)
+        states = self._trajectory(inputs, state[0])
+        return self._output(states[:, :-1], inputs), (states[:, -1],)
+
+    def _trajectory(self, u: Tensor, state: Tensor) -> Tensor:
+        u = u.transpose(0, 1)
         direct = u.new_zeros(*u.shape[:2], self.nx)
         if self.B is not None:
             direct = direct + self.B(u)
@@ -114,11 +119,30 @@ class StateSpace(StatefulModel):
             direct = direct + last.bias
         # Fed its own last output, which is the state: x(1), ..., x(T)
         after = network(
-            given, direct, x[None], entry, self.A.weight, hidden, output, self.activation
+            given, direct, state[None], entry, self.A.weight, hidden, output, self.activation
         )
-        trajectory = torch.cat([x[None], after])
-        y_hat = self._output(trajectory[:-1].transpose(0, 1), inputs)
-        return y_hat, (trajectory[-1],)
+        return torch.cat([state[None], after]).transpose(0, 1)
+
+    def _linearised(self, state: Tensor, u: Tensor) -> Step:
+        rows = self.ny + self.nx
+        transition = state.new_zeros(len(state), rows, self.nx)
+        found: list[Layer] = []
+        parts = [
+            (0, self.C, "C", self.D, "D", self.g, "g"),
+            (self.ny, self.A, "A", self.B, "B", self.f, "f"),
+        ]
+        for first, of_x, x_name, of_u, u_name, net, name in parts:
+            part = slice(first, first + of_x.out_features)
+            transition[:, part] += of_x.weight
+            found.append(linearisation.linear(of_x, x_name, state).among(first, rows))
+            if of_u is not None:
+                found.append(linearisation.linear(of_u, u_name, u).among(first, rows))
+            if net is not None:
+                seen = torch.cat([state, u], -1) if net is self.f or self.feedthrough else state
+                _, to_seen, inner = linearisation.network(net, name, seen)
+                transition[:, part] += to_seen[..., : self.nx]
+                found += [x.among(first, rows) for x in inner]
+        return Step(self._output(state, u), transition, found)
 
     def _output(self, x: Tensor, u: Tensor) -> Tensor:
         y: Tensor = self.C(x)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from sysid.models.initial_state import Encoder, LearnedState, fitted_state
+from sysid.models.linearisation import Step
 from sysid.models.model import Carried, Model, check_choice, check_count
 from sysid.models.sensitivities import (
     Block,
@@ -238,11 +239,23 @@ class StatefulModel(Model):
             measured = torch.cat([u[:, :forced], y_before[:, :forced]], dim=-1)
             stretches.insert(0, (0, self._forced_step, measured))
         for start, step, inputs in stretches:
-            recurrence = Recurrence(step, lambda rows, _: rows[:, self.ny :])
+            compiled = (None, None) if self.feedback else (self._linearised, self._trajectory)
+            recurrence = Recurrence(step, lambda rows, _: rows[:, self.ny :], *compiled)
             pieces = unfold_sensitivities(self, recurrence, inputs, x, dx, self.ny, block)
             for part, after, change in pieces:
                 x, dx = after, change
                 yield part._replace(start=start + part.start)
+
+    def _linearised(self, state: Tensor, u: Tensor) -> Step:
+        """Return steps from states ``(M, state_size)`` made linear, without feedback."""
+        raise NotImplementedError(f"{self.kind} must say how its step is made linear")
+
+    def _trajectory(self, u: Tensor, state: Tensor) -> Tensor:
+        """Return the states from the first sample to the one after the last, without feedback.
+
+        ``(batch, time + 1, state_size)`` from ``(batch, time, nu)`` and ``(batch, state_size)``.
+        """
+        raise NotImplementedError(f"{self.kind} must say how it gets to its states")
 
     def _first_state(self, u: Tensor, y: Tensor) -> Tensor:
         """Return the state before the first sample that is simulated, from the encoder's window."""

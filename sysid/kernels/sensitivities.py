@@ -1,0 +1,137 @@
+"""The linear recursion of forward sensitivities, compiled, for any recurrence.
+
+``[y(k), x(k+1)]`` changes with the weights by
+
+    transition(k) S(k) + sum over layers of by(k) (x) inputs(k),    S = dx / dtheta,
+
+where a layer is ``a = W inputs + b`` and ``by = d[y, x] / da``: the derivative to ``W`` is the
+outer product, which is never stored.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sysid.kernels.drivers import fingerprint
+from sysid.kernels.elementary import compiled
+
+Array = NDArray[Any]
+
+
+class LayerArrays(NamedTuple):
+    """One layer over a block of samples.
+
+    ``weight`` and ``bias`` are the columns where their derivatives begin, ``bias`` -1 where
+    there is none.
+    """
+
+    by: Array  # (B, m, rows, n)
+    inputs: Array  # (B, m, q)
+    weight: int
+    bias: int
+
+
+def _recursion(sources: str) -> Any:
+    """Return the compiled loop; ``sources`` as in ``drivers``."""
+
+    @compiled
+    def recursion(
+        transition: Array, by: Array, inputs: Array, layers: Array, sensitivity: Array,
+        change: Array, jacobian: Array, b: int, c0: int, c1: int,
+    ) -> None:  # fmt: skip
+        sources  # noqa: B018
+        samples, rows, nx = transition.shape[1:]
+        ny = jacobian.shape[2]
+        kept = nx - rows if nx > rows else 0  # older outputs that only move on
+        new = nx - kept  # rows of the change that are the new state, its last ones
+        for k in range(samples):
+            for i in range(rows):
+                for c in range(c0, c1):
+                    change[b, i, c] = 0
+                for q in range(nx):
+                    f = transition[b, k, i, q]
+                    if f != 0:
+                        for c in range(c0, c1):
+                            change[b, i, c] += f * sensitivity[b, q, c]
+            for layer in range(layers.shape[0]):
+                first_by, n, first_in, width, weight, bias = layers[layer]
+                for i in range(rows):
+                    for j in range(n):
+                        d = by[b, k, first_by + i * n + j]
+                        if d != 0:
+                            start = weight + j * width
+                            low, high = max(start, c0), min(start + width, c1)
+                            for c in range(low, high):
+                                change[b, i, c] += d * inputs[b, k, first_in + c - start]
+                            if bias >= 0 and c0 <= bias + j < c1:
+                                change[b, i, bias + j] += d
+            for i in range(ny):
+                for c in range(c0, c1):
+                    jacobian[b, k, i, c] = change[b, i, c]
+            for q in range(nx - 1, new - 1, -1):
+                for c in range(c0, c1):
+                    sensitivity[b, q, c] = sensitivity[b, q - new, c]
+            for q in range(new):
+                for c in range(c0, c1):
+                    sensitivity[b, q, c] = change[b, rows - new + q, c]
+
+    return recursion
+
+
+_recursion_loop = _recursion(fingerprint())
+_pool: list[ThreadPoolExecutor] = []
+os.register_at_fork(after_in_child=_pool.clear)
+
+
+def advance(
+    transition: Array, layers: list[LayerArrays], sensitivity: Array, ny: int
+) -> tuple[Array, Array]:
+    """Run the recursion over a block of samples of a batch.
+
+    Args:
+        transition: ``(B, m, rows, nx)``; the last ``min(rows, nx)`` rows are the new state, and
+            the state's other numbers are its own earlier ones, moved on.
+        layers: the layers.
+        sensitivity: ``(B, nx, columns)`` before the block.
+        ny: rows at the start that are outputs.
+
+    Returns:
+        The outputs' Jacobian ``(B, m, ny, columns)``, and the sensitivity after the block.
+    """
+    batch, samples, rows, _ = transition.shape
+    columns = sensitivity.shape[2]
+    by = np.concatenate([x.by.reshape(batch, samples, -1) for x in layers], axis=2)
+    inputs = np.concatenate([x.inputs for x in layers], axis=2)
+    table, first_by, first_in = [], 0, 0
+    for x in layers:
+        n, width = x.by.shape[3], x.inputs.shape[2]
+        table.append((first_by, n, first_in, width, x.weight, x.bias))
+        first_by, first_in = first_by + rows * n, first_in + width
+    after = np.array(sensitivity, order="C")
+    change = np.empty((batch, rows, columns), transition.dtype)
+    jacobian = np.empty((batch, samples, ny, columns), transition.dtype)
+    given = (
+        np.ascontiguousarray(transition), by, inputs, np.array(table, dtype=np.int64),
+        after, change, jacobian,
+    )  # fmt: skip
+    # Columns do not see each other: any share of them is a piece of work of its own.
+    shares = max(1, torch.get_num_threads() // batch) if columns >= 32 else 1
+    edges = [columns * i // shares for i in range(shares + 1)]
+    work = [
+        (*given, b, c0, c1)
+        for b in range(batch)
+        for c0, c1 in zip(edges[:-1], edges[1:], strict=True)
+    ]
+    if len(work) == 1:
+        _recursion_loop(*work[0])
+    else:
+        if not _pool:
+            _pool.append(ThreadPoolExecutor(os.cpu_count(), "sysid-sensitivities"))
+        list(_pool[0].map(lambda arguments: _recursion_loop(*arguments), work))
+    return jacobian, after
