@@ -40,7 +40,11 @@ RECURRENT = [
     ("LSTM", torch.float64, 200, 500, 32, 3.0),
 ]
 # orders, hidden layers, batch, samples, least ratio tsfast / ours, least ratio eager / ours
-NARX = [(5, [20], 1, 20_000, 1.0, 500.0), (5, [20], 64, 60, 1.0, 0.0), (15, [64, 64], 64, 200, 1.0, 0.0)]
+NARX = [
+    (5, [20], 1, 20_000, 1.0, 500.0),
+    (5, [20], 64, 60, 1.0, 0.0),
+    (15, [64, 64], 64, 200, 1.0, 0.0),
+]
 # batch, samples, least ratio tsfast / ours
 STATE_SPACE = [(64, 200, 1.0), (1, 20_000, 1.0)]
 
@@ -207,7 +211,9 @@ def free_run() -> bool:
     (ours,) = seconds([lambda: model.simulate(record)])
     torch.set_num_threads(2)
     per_step = 1e6 * ours / len(record)
-    subprocess.run([sys.executable, "-c", FIRST_CALL], check=True, capture_output=True)  # fills the cache
+    subprocess.run(
+        [sys.executable, "-c", FIRST_CALL], check=True, capture_output=True
+    )  # fills the cache
     out = subprocess.run([sys.executable, "-c", FIRST_CALL], check=True, capture_output=True)
     first = float(out.stdout)
     print(f"free run, NARX 15, 15, 2 x 64: {per_step:.2f} microseconds a step (limit 1.0)")

@@ -131,7 +131,8 @@ def test_weights_of_torch_modules_can_be_loaded(cls, torch_cls, bidirectional) -
     ours.recurrence.load_state_dict(theirs.state_dict())
     u = torch.randn(2, 9, 3)
     expected = ours.output(theirs(u)[0])
-    torch.testing.assert_close(ours(u)[0], expected, rtol=0, atol=0)
+    # Two codes that sum in another order.
+    torch.testing.assert_close(ours(u)[0], expected, rtol=1e-5, atol=1e-6)
 
 
 def test_relu_rnn_answers_an_impulse_with_powers_of_one_half() -> None:

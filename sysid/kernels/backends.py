@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -94,4 +95,5 @@ def _is_elsewhere(t: Tensor) -> bool:
 
 
 def _is_traced() -> bool:
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[no-untyped-call]
+    tracing: Any = torch.jit  # the function is not among what its module declares
+    return torch.compiler.is_compiling() or bool(tracing.is_tracing())

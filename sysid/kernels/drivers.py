@@ -12,6 +12,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,7 @@ def step_back(tape: Any, t: int, b0: int, b1: int) -> None:
     raise NotImplementedError("for compiled code")
 
 
-def recurrence(
-    tape: type, forward: Callable[..., None], back: Callable[..., None]
-) -> None:
+def recurrence(tape: type, forward: Callable[..., None], back: Callable[..., None]) -> None:
     """Say how a tape is stepped.
 
     Args:
@@ -48,7 +47,11 @@ def recurrence(
 
         @overload(function, jit_options=OPTIONS, strict=False)
         def choose(
-            given: Any, t: Any, b0: Any, b1: Any, implementation: Callable[..., None] = implementation
+            given: Any,
+            t: Any,
+            b0: Any,
+            b1: Any,
+            implementation: Callable[..., None] = implementation,
         ) -> Callable[..., None] | None:
             named = isinstance(given, types.BaseNamedTuple) and given.instance_class is tape
             return implementation if named else None
@@ -117,10 +120,7 @@ def _in_threads(loop: Any, tape: Any, steps: int, batch: int, work: int) -> None
     # In whole blocks of four rows, the width of the matrix products.
     blocks = -(-batch // 4)
     edges = [min(batch, 4 * (blocks * i // threads)) for i in range(threads)] + [batch]
-    others = [
-        _pool[0].submit(loop, tape, steps, a, b)
-        for a, b in zip(edges[1:-1], edges[2:], strict=True)
-    ]
+    others = [_pool[0].submit(loop, tape, steps, a, b) for a, b in pairwise(edges[1:])]
     loop(tape, steps, edges[0], edges[1])
     for other in others:
         other.result()

@@ -39,15 +39,16 @@ ACTIVATION_CODES = {
 }
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _float_of_bits(typing_context: Any, bits: Any) -> Any:
     """Return the floating-point number that has these bits."""
-    if bits == types.int32:
-        result, low = types.float32, ir.FloatType()
-    elif bits == types.int64:
-        result, low = types.float64, ir.DoubleType()
-    else:
+    sizes = {
+        types.int32: (types.float32, ir.FloatType()),
+        types.int64: (types.float64, ir.DoubleType()),
+    }
+    if bits not in sizes:
         return None
+    result, low = sizes[bits]
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.bitcast(args[0], low)
@@ -55,20 +56,20 @@ def _float_of_bits(typing_context: Any, bits: Any) -> Any:
     return result(bits), generate
 
 
-def expm1_negative(x: Any) -> Any:
-    """Return ``exp(x) - 1`` for ``x <= 0``, with a small relative error down to ``x = 0``.
+def exp_parts(x: Any) -> Any:
+    """Return ``p`` and ``scale`` with ``exp(x) = scale (1 + p)``, for ``x <= 0``.
 
-    ``x = n ln 2 + r`` with ``|r| <= ln 2 / 2``; a Taylor polynomial gives ``exp(r) - 1``, and
-    ``exp(x) - 1 = 2^n (exp(r) - 1) + (2^n - 1)``.
+    ``x = n ln 2 + r`` with ``|r| <= ln 2 / 2``; ``scale = 2^n`` is exact, and ``p = exp(r) - 1``
+    by a Taylor polynomial, with a small relative error.
     """
     raise NotImplementedError("for compiled code")
 
 
-@overload(expm1_negative, jit_options=OPTIONS)
-def _expm1_negative(x: Any) -> Any:
+@overload(exp_parts, jit_options=OPTIONS)
+def _exp_parts(x: Any) -> Any:
     if x == types.float32:
         single = np.float32
-        log2_e, half, one = single(1 / math.log(2)), single(0.5), single(1)
+        log2_e, half = single(1 / math.log(2)), single(0.5)
         high, low = single(0.693359375), single(math.log(2) - 0.693359375)
         least = single(-87.0)
         c2, c3, c4, c5, c6, c7 = (single(1 / math.factorial(i)) for i in range(2, 8))
@@ -78,9 +79,8 @@ def _expm1_negative(x: Any) -> Any:
             n = np.floor(x * log2_e + half)
             r = x - n * high - n * low
             p = ((((c7 * r + c6) * r + c5) * r + c4) * r + c3) * r + c2
-            p = p * r * r + r
             scale = _float_of_bits(np.int32((np.int32(n) + np.int32(127)) << np.int32(23)))
-            return scale * p + (scale - one)
+            return p * r * r + r, scale
 
         return in_single
     if x == types.float64:
@@ -96,13 +96,33 @@ def _expm1_negative(x: Any) -> Any:
             r = x - n * high64 - n * low64
             p = (((((d13 * r + d12) * r + d11) * r + d10) * r + d9) * r + d8) * r + d7
             p = ((((p * r + d6) * r + d5) * r + d4) * r + d3) * r + d2
-            p = p * r * r + r
             # By way of 32 bits: AVX2 has no conversion from double to 64-bit integers.
             scale = _float_of_bits((np.int64(np.int32(n)) + 1023) << 52)
-            return scale * p + (scale - 1.0)
+            return p * r * r + r, scale
 
         return in_double
     return None
+
+
+def expm1_negative(x: Any) -> Any:
+    """Return ``exp(x) - 1`` for ``x <= 0``, with a small relative error down to ``x = 0``."""
+    raise NotImplementedError("for compiled code")
+
+
+@overload(expm1_negative, jit_options=OPTIONS)
+def _expm1_negative(x: Any) -> Any:
+    one = _real(x)(1)
+
+    def implementation(x: Any) -> Any:
+        p, scale = exp_parts(x)
+        return scale * p + (scale - one)
+
+    return implementation
+
+
+def _real(x: Any) -> Any:
+    """Return the precision of an argument's type."""
+    return np.float32 if x == types.float32 else np.float64
 
 
 def tanh(x: Any) -> Any:
@@ -112,8 +132,7 @@ def tanh(x: Any) -> Any:
 
 @overload(tanh, jit_options=OPTIONS)
 def _tanh(x: Any) -> Any:
-    real = np.float32 if x == types.float32 else np.float64
-    zero, two = real(0), real(2)
+    zero, two = _real(x)(0), _real(x)(2)
 
     def implementation(x: Any) -> Any:
         e = expm1_negative(-two * abs(x))
@@ -130,11 +149,11 @@ def sigmoid(x: Any) -> Any:
 
 @overload(sigmoid, jit_options=OPTIONS)
 def _sigmoid(x: Any) -> Any:
-    real = np.float32 if x == types.float32 else np.float64
-    zero, one = real(0), real(1)
+    zero, one = _real(x)(0), _real(x)(1)
 
     def implementation(x: Any) -> Any:
-        e = expm1_negative(-abs(x)) + one
+        p, scale = exp_parts(-abs(x))
+        e = scale * p + scale
         top = e if x < zero else one
         return top / (one + e)
 

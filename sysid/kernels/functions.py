@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ def rnn(
     arguments = (u, h, w_ih, w_hh, b_ih, b_hh)
     if fused(*arguments, activation=activation):
         return _applied(_RNN, *arguments, activation)
-    return reference.rnn(*arguments, activation)
+    return reference.rnn(u, h, w_ih, w_hh, b_ih, b_hh, activation)
 
 
 def gru(u: Tensor, h: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor) -> Tensor:
@@ -37,7 +38,10 @@ def lstm(
 ) -> tuple[Tensor, Tensor]:
     """As ``reference.lstm``."""
     arguments = (u, h, c, w_ih, w_hh, b_ih, b_hh)
-    return _applied(_LSTM, *arguments) if fused(*arguments) else reference.lstm(*arguments)
+    if not fused(*arguments):
+        return reference.lstm(*arguments)
+    h_all, c_last = _applied(_LSTM, *arguments)
+    return h_all, c_last
 
 
 @torch.no_grad()
@@ -74,8 +78,9 @@ def network(
     return reference.network(given, direct, y_start, entry, linear, hidden, output, activation)
 
 
-def _applied(function: Any, *arguments: Any) -> Any:
-    return function.apply(*arguments)
+def _applied(function: Any, *arguments: Any) -> Tensor:
+    out: Tensor = function.apply(*arguments)
+    return out
 
 
 def _rows(tensor: Tensor) -> NDArray[Any]:
@@ -115,7 +120,7 @@ def _gradients_from(d_out: Tensor) -> Tensor:
 
 def _outer(d: Tensor, x: Tensor) -> Tensor:
     """Return ``sum over time and batch of d x'``, of each gate of ``(..., T, B, n)``."""
-    return d.flatten(-3, -2).mT @ x.reshape(-1, x.shape[-1])
+    return d.flatten(-3, -2).mT @ x.flatten(0, 1)
 
 
 def _by_input(d_gates: Tensor, w_ih: Tensor) -> Tensor:
@@ -152,12 +157,12 @@ class _RNN(torch.autograd.Function):
         return h[1:]
 
     @staticmethod
-    def backward(ctx: Any, d_out: Tensor) -> Grads:  # type: ignore[override]
+    def backward(ctx: Any, d_out: Tensor) -> Grads:
         from sysid.kernels.drivers import run_back
 
         *arguments, h = ctx.saved_tensors
         if torch.is_grad_enabled():
-            plain = lambda *a: reference.rnn(*a, ctx.activation)  # noqa: E731
+            plain = partial(reference.rnn, activation=ctx.activation)
             return (*_twice(plain, arguments, (d_out,)), None)
         u, h0, w_ih, w_hh, b_ih, _ = arguments
         d_h = _gradients_from(d_out)
@@ -200,7 +205,7 @@ class _GRU(torch.autograd.Function):
         return h[1:]
 
     @staticmethod
-    def backward(ctx: Any, d_out: Tensor) -> Grads:  # type: ignore[override]
+    def backward(ctx: Any, d_out: Tensor) -> Grads:
         from sysid.kernels.drivers import run_back
 
         *arguments, h, gates = ctx.saved_tensors
@@ -244,7 +249,7 @@ class _LSTM(torch.autograd.Function):
         return h[1:], c[-1].clone()
 
     @staticmethod
-    def backward(ctx: Any, d_out: Tensor, d_last: Tensor) -> Grads:  # type: ignore[override]
+    def backward(ctx: Any, d_out: Tensor, d_last: Tensor) -> Grads:
         from sysid.kernels.drivers import run_back
 
         *arguments, h, c, gates = ctx.saved_tensors
@@ -311,18 +316,21 @@ class _Network(torch.autograd.Function):
         return y[lags:]
 
     @staticmethod
-    def backward(ctx: Any, d_out: Tensor) -> Grads:  # type: ignore[override]
+    def backward(ctx: Any, d_out: Tensor) -> Grads:
         from sysid.kernels.drivers import run_back
 
         saved = ctx.saved_tensors
         arguments, (y, phi, *layers) = saved[: ctx.count], saved[ctx.count :]
         if torch.is_grad_enabled():
 
-            def plain(*a: Tensor) -> Tensor:
-                pairs = list(zip(a[6::2], a[7::2], strict=True))
-                return reference.network(*a[:5], pairs, a[5], ctx.activation)
+            def again(*a: Tensor) -> Tensor:
+                given, direct, y_start, entry, linear, output, *rest = a
+                pairs = list(zip(rest[::2], rest[1::2], strict=True))
+                return reference.network(
+                    given, direct, y_start, entry, linear, pairs, output, ctx.activation
+                )
 
-            return (None, *_twice(plain, arguments, (d_out,)))
+            return (None, *_twice(again, arguments, (d_out,)))
         y_start, weights = arguments[2], arguments[3:]
         lags, batch, _ = y_start.shape
         d_y = torch.cat([torch.zeros_like(y_start), d_out])
@@ -372,16 +380,16 @@ class _Linear(torch.autograd.Function):
         return y[len(y_start) :]
 
     @staticmethod
-    def backward(ctx: Any, d_out: Tensor) -> Grads:  # type: ignore[override]
+    def backward(ctx: Any, d_out: Tensor) -> Grads:
         from sysid.kernels.drivers import run_back
 
         direct, y_start, linear, y, phi = ctx.saved_tensors
         if torch.is_grad_enabled():
 
-            def plain(direct: Tensor, y_start: Tensor, linear: Tensor) -> Tensor:
+            def again(direct: Tensor, y_start: Tensor, linear: Tensor) -> Tensor:
                 return reference.network(direct, direct, y_start, None, linear, (), None, "tanh")
 
-            return _twice(plain, (direct, y_start, linear), (d_out,))
+            return _twice(again, (direct, y_start, linear), (d_out,))
         lags, batch, _ = y_start.shape
         d_y = torch.cat([torch.zeros_like(y_start), d_out])
         d_phi = y.new_empty(1, *phi.shape[1:])

@@ -4,7 +4,8 @@ A call to a BLAS costs more than such a product, and its own threads would get i
 those that share the batch. Blocks of four by four keep each weight that is read busy in sixteen
 multiplications, which is what a core can do between two reads.
 
-Arrays are ``(time, batch * width)``: row ``b`` at time ``t`` is ``x[t, b * width:(b + 1) * width]``.
+Arrays are ``(time, batch * width)``; row ``b`` at time ``t`` is
+``x[t, b * width:(b + 1) * width]``.
 """
 
 from __future__ import annotations

@@ -45,9 +45,7 @@ def rnn(
     return _stacked(states, u, h)
 
 
-def gru(
-    u: Tensor, h: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor
-) -> Tensor:
+def gru(u: Tensor, h: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor) -> Tensor:
     """Return the states of a GRU layer; arguments as for ``rnn``, the gates r, z, n stacked."""
     states = []
     for given in (u @ w_ih.T + b_ih).unbind(0):
@@ -114,7 +112,6 @@ def network(
         ``y(0), ..., y(T-1)``: ``(T, B, n)``.
     """
     s = ACTIVATIONS[activation]
-    n = direct.shape[2]
     phi = y_start.flip(0).transpose(0, 1).flatten(1)  # newest first, (B, lags * n)
     outputs = []
     for k, y in enumerate(direct.unbind(0)):
@@ -125,8 +122,8 @@ def network(
                 h = s(h @ weight.T + bias)
             y = y + h @ output.T
         outputs.append(y)
-        phi = torch.cat([y, phi[:, :-n]], dim=1)
-    return _stacked(outputs, direct, phi[:, :n])
+        phi = torch.cat([y, phi], dim=1)[:, : phi.shape[1]]
+    return _stacked(outputs, direct, direct[:0].sum(0))
 
 
 def _stacked(parts: list[Tensor], like: Tensor, row: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -123,11 +124,7 @@ def advance(
     # Columns do not see each other: any share of them is a piece of work of its own.
     shares = max(1, torch.get_num_threads() // batch) if columns >= 32 else 1
     edges = [columns * i // shares for i in range(shares + 1)]
-    work = [
-        (*given, b, c0, c1)
-        for b in range(batch)
-        for c0, c1 in zip(edges[:-1], edges[1:], strict=True)
-    ]
+    work = [(*given, b, c0, c1) for b in range(batch) for c0, c1 in pairwise(edges)]
     if len(work) == 1:
         _recursion_loop(*work[0])
     else:

@@ -64,6 +64,7 @@ def network(
 ) -> tuple[Tensor, Tensor, list[Layer]]:
     """Return output ``(M, n)``, derivative to the inputs ``(M, n, q)`` and layers of ``layers``."""
     given, slopes, values = [inputs], [], inputs
+    linear = [(i, m) for i, m in enumerate(network) if isinstance(m, nn.Linear)]
     for module in network:
         if isinstance(module, nn.Linear):
             values = module(values)
@@ -71,13 +72,13 @@ def network(
             values, slope = with_slope(module, values)
             given.append(values)
             slopes.append(slope)
-    places = [i for i, m in enumerate(network) if isinstance(m, nn.Linear)]
     by = torch.eye(values.shape[1], dtype=values.dtype).expand(len(values), -1, -1)
     layers = []
-    for depth in range(len(places) - 1, -1, -1):
-        place = f"{name}.{places[depth]}"
+    for depth in range(len(linear) - 1, -1, -1):
+        i, module = linear[depth]
+        place = f"{name}.{i}"
         layers.append(Layer(f"{place}.weight", f"{place}.bias", by, given[depth]))
-        by = by @ network[places[depth]].weight.detach()
+        by = by @ module.weight.detach()
         if depth:
             by = by * slopes[depth - 1][:, None]
     return values, by, layers

@@ -137,9 +137,7 @@ class NARX(GapTolerant, Model):
             given = phi_u @ first.weight[:, split:].T + first.bias
             entry, output = first.weight[:, :split], last.weight
         start = y_start.transpose(0, 1)
-        y = network(
-            given, direct, start, entry, linear[:, :split], hidden, output, self.activation
-        )
+        y = network(given, direct, start, entry, linear[:, :split], hidden, output, self.activation)
         return y.transpose(0, 1)
 
     def unfold(

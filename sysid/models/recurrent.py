@@ -240,7 +240,8 @@ class RNN(_Recurrent):
         self.nonlinearity = nonlinearity
 
     def _layer(self, u: Tensor, state: Carried, weights: list[Tensor]) -> tuple[Tensor, Carried]:
-        h = functions.rnn(u, state[0], *weights, self.nonlinearity)
+        w_ih, w_hh, b_ih, b_hh = weights
+        h = functions.rnn(u, state[0], w_ih, w_hh, b_ih, b_hh, self.nonlinearity)
         return h, (h[-1],)
 
     def _cell(self, u: Tensor, state: Carried, weights: list[Tensor]) -> Cell:
@@ -340,8 +341,6 @@ class LSTM(_Recurrent):
         of_c = o * (1 - s**2)  # dh'/dc'
         by_h = [of_c * d for d in by_c[:3]] + [s * o * (1 - o)]
         # rows h', c'
-        by = torch.cat(
-            [torch.cat([torch.diag_embed(d) for d in ds], -1) for ds in (by_h, by_c)], 1
-        )
+        by = torch.cat([torch.cat([torch.diag_embed(d) for d in ds], -1) for ds in (by_h, by_c)], 1)
         own_c = torch.cat([torch.diag_embed(of_c * f), torch.diag_embed(f)], 1)
         return Cell(o * s, by, by, torch.stack([torch.zeros_like(own_c), own_c], 2))

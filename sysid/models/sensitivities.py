@@ -148,7 +148,14 @@ def unfold_sensitivities(
     """
     if recurrence.linearise is not None and recurrence.trajectory is not None and fused(inputs):
         yield from _compiled(
-            model, recurrence.linearise, recurrence.trajectory, inputs, state, sensitivity, ny, block
+            model,
+            recurrence.linearise,
+            recurrence.trajectory,
+            inputs,
+            state,
+            sensitivity,
+            ny,
+            block,
         )
         return
     batch, time, _ = inputs.shape

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from sysid.data.records import Record
 from sysid.kernels.functions import network
 from sysid.models import linearisation
-from sysid.models.ffn import layers, taken_apart
-from sysid.models.linearisation import Layer, Step
+from sysid.models.ffn import Pairs, layers, taken_apart
 from sysid.models.linear import estimate_state_space
+from sysid.models.linearisation import Layer, Step
 from sysid.models.model import Carried, check_count
 from sysid.models.stateful import StatefulModel
 
@@ -110,7 +110,8 @@ class StateSpace(StatefulModel):
             direct = direct + self.B(u)
         if self.A.bias is not None:
             direct = direct + self.A.bias
-        given, entry, hidden, output = direct, None, [], None
+        given, entry, output = direct, None, None
+        hidden: Pairs = []
         if self.f is not None:
             first, hidden, last = taken_apart(self.f)
             if first is not None:

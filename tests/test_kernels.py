@@ -1,0 +1,272 @@
+"""Compiled recurrences against their plain PyTorch reference, in values and gradients."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.func import jvp
+
+from sysid.kernels import backends, functions, reference
+from sysid.kernels.backends import use_backend
+from sysid.models import GRU, LSTM, NARX, RNN, StateSpace
+
+SIZES = st.fixed_dictionaries(
+    {
+        "steps": st.integers(1, 30),
+        "batch": st.integers(1, 11),
+        "inputs": st.integers(1, 5),
+        "units": st.integers(1, 37),
+        "lags": st.integers(1, 6),
+        "outputs": st.integers(1, 9),
+        "seed": st.integers(0, 2**31),
+    }
+)
+ACTIVATIONS = ("tanh", "sigmoid", "relu", "elu", "softplus")
+# Both sum in another order: rounding, grown by the recurrence over its steps.
+CLOSE = {torch.float64: 1e-10, torch.float32: 1e-4}
+
+each_size = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def draw(sizes: dict[str, int], dtype: torch.dtype, *shapes: tuple[int, ...]) -> list[Tensor]:
+    """Tensors of the given shapes, small enough for a recurrence to be stable."""
+    generator = torch.Generator().manual_seed(sizes["seed"])
+    out = []
+    for shape in shapes:
+        values = torch.randn(shape, generator=generator, dtype=torch.float64)
+        if len(shape) == 2:
+            values = 0.7 * values / max(shape) ** 0.5
+        out.append(values.to(dtype).requires_grad_())
+    return out
+
+
+def compare(name: str, arguments: list[Tensor], dtype: torch.dtype, call=None) -> None:  # type: ignore[no-untyped-def]
+    """Values and gradients of the two, and nothing written to."""
+    kept = [a.detach().clone() for a in arguments]
+    call = call or (lambda module, a: getattr(module, name)(*a))
+    results = []
+    for module in (functions, reference):
+        with use_backend("fused"):
+            out = call(module, arguments)
+        out = out if isinstance(out, tuple) else (out,)
+        generator = torch.Generator().manual_seed(1)
+        score = sum(
+            (o * torch.randn(o.shape, generator=generator, dtype=torch.float64).to(dtype)).sum()
+            for o in out
+        )
+        results.append([*out, *torch.autograd.grad(score, arguments)])
+    for ours, theirs in zip(*results, strict=True):
+        tolerance = CLOSE[dtype]
+        size = max(1.0, float(theirs.detach().abs().max()))
+        torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance * size)
+    for a, before in zip(arguments, kept, strict=True):
+        assert torch.equal(a, before)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+class TestEqualsTheReference:
+    @each_size
+    @given(sizes=SIZES, activation=st.sampled_from(["tanh", "relu"]))
+    def test_rnn(self, dtype: torch.dtype, sizes: dict[str, int], activation: str) -> None:
+        t, b, n, h = (sizes[k] for k in ("steps", "batch", "inputs", "units"))
+        arguments = draw(sizes, dtype, (t, b, n), (b, h), (h, n), (h, h), (h,), (h,))
+        compare("rnn", arguments, dtype, lambda m, a: m.rnn(*a, activation))
+
+    @each_size
+    @given(sizes=SIZES)
+    def test_gru(self, dtype: torch.dtype, sizes: dict[str, int]) -> None:
+        t, b, n, h = (sizes[k] for k in ("steps", "batch", "inputs", "units"))
+        shapes = (t, b, n), (b, h), (3 * h, n), (3 * h, h), (3 * h,), (3 * h,)
+        compare("gru", draw(sizes, dtype, *shapes), dtype)
+
+    @each_size
+    @given(sizes=SIZES)
+    def test_lstm(self, dtype: torch.dtype, sizes: dict[str, int]) -> None:
+        t, b, n, h = (sizes[k] for k in ("steps", "batch", "inputs", "units"))
+        shapes = (t, b, n), (b, h), (b, h), (4 * h, n), (4 * h, h), (4 * h,), (4 * h,)
+        compare("lstm", draw(sizes, dtype, *shapes), dtype)
+
+    @each_size
+    @given(sizes=SIZES, activation=st.sampled_from(ACTIVATIONS), deep=st.booleans())
+    def test_network(
+        self, dtype: torch.dtype, sizes: dict[str, int], activation: str, deep: bool
+    ) -> None:
+        t, b, h, lags, n = (sizes[k] for k in ("steps", "batch", "units", "lags", "outputs"))
+        last = 7 if deep else h
+        shapes = [(t, b, h), (t, b, n), (lags, b, n), (h, lags * n), (n, lags * n), (n, last)]
+        shapes += [(last, h), (last,)] if deep else []
+
+        def call(module, a):  # type: ignore[no-untyped-def]
+            hidden = [(a[6], a[7])] if deep else []
+            return module.network(*a[:5], hidden, a[5], activation)
+
+        compare("network", draw(sizes, dtype, *shapes), dtype, call)
+
+    @each_size
+    @given(sizes=SIZES)
+    def test_linear_network(self, dtype: torch.dtype, sizes: dict[str, int]) -> None:
+        t, b, lags, n = (sizes[k] for k in ("steps", "batch", "lags", "outputs"))
+        arguments = draw(sizes, dtype, (t, b, n), (lags, b, n), (n, lags * n))
+        compare(
+            "network", arguments, dtype,
+            lambda m, a: m.network(a[0], a[0], a[1], None, a[2], [], None, "tanh"),
+        )  # fmt: skip
+
+
+def test_three_hidden_layers() -> None:
+    sizes = {"seed": 0}
+    shapes = [(9, 5, 6), (9, 5, 2), (3, 5, 2), (6, 6), (2, 6), (2, 4)]
+    shapes += [(5, 6), (5,), (4, 5), (4,)]
+
+    def call(module, a):  # type: ignore[no-untyped-def]
+        return module.network(*a[:5], [(a[6], a[7]), (a[8], a[9])], a[5], "sigmoid")
+
+    compare("network", draw(sizes, torch.float64, *shapes), torch.float64, call)
+
+
+SMALL = {
+    "rnn": lambda a: functions.rnn(*a, "tanh"),
+    "gru": lambda a: functions.gru(*a),
+    "lstm": lambda a: functions.lstm(*a),
+    "network": lambda a: functions.network(*a[:5], [], a[5], "tanh"),
+}
+SHAPES = {
+    "rnn": [(4, 2, 2), (2, 3), (3, 2), (3, 3), (3,), (3,)],
+    "gru": [(4, 2, 2), (2, 3), (9, 2), (9, 3), (9,), (9,)],
+    "lstm": [(4, 2, 2), (2, 3), (2, 3), (12, 2), (12, 3), (12,), (12,)],
+    "network": [(4, 2, 3), (4, 2, 1), (2, 2, 1), (3, 2), (1, 2), (1, 3)],
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_gradcheck(name: str) -> None:
+    arguments = draw({"seed": 3}, torch.float64, *SHAPES[name])
+    with use_backend("fused"):
+        assert torch.autograd.gradcheck(lambda *a: SMALL[name](a), arguments)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_nan_in_nan_out(name: str) -> None:
+    first, *rest = draw({"seed": 3}, torch.float64, *SHAPES[name])
+    with torch.no_grad():
+        first[1, 0, 0] = torch.nan
+        with use_backend("fused"):
+            out = SMALL[name]([first, *rest])
+        out = out[0] if isinstance(out, tuple) else out
+    assert out[1:, 0].isnan().all()
+    assert out[:1].isfinite().all()
+    assert out[:, 1].isfinite().all()
+
+
+@pytest.mark.parametrize("activation", ["relu", "elu", "softplus"])
+def test_nan_passes_every_activation(activation: str) -> None:
+    arguments = draw({"seed": 3}, torch.float64, *SHAPES["network"])
+    with torch.no_grad():
+        arguments[0][1] = torch.nan
+        with use_backend("fused"):
+            assert functions.network(*arguments[:5], [], arguments[5], activation)[1:].isnan().all()
+
+
+@pytest.mark.filterwarnings("ignore:a recurrence runs without compiled loops")
+@pytest.mark.parametrize("name", SMALL)
+def test_a_gradient_of_a_gradient_is_the_references(name: str) -> None:
+    arguments = draw({"seed": 3}, torch.float64, *SHAPES[name])
+    assert torch.autograd.gradgradcheck(lambda *a: SMALL[name](a), arguments)
+
+
+def test_functional_transforms_take_the_reference_without_a_word() -> None:
+    arguments = tuple(a.detach() for a in draw({"seed": 3}, torch.float64, *SHAPES["gru"]))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=DeprecationWarning)  # of torch's own making
+        _, ours = jvp(functions.gru, arguments, arguments)
+        _, theirs = jvp(reference.gru, arguments, arguments)
+    assert torch.equal(ours, theirs)
+
+
+def test_what_cannot_run_falls_back_with_one_warning() -> None:
+    backends._warned.clear()
+    arguments = [a.detach().bfloat16() for a in draw({"seed": 3}, torch.float64, *SHAPES["gru"])]
+    with pytest.warns(UserWarning, match=r"without compiled loops.*float32 or float64"):
+        functions.gru(*arguments)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        functions.gru(*arguments)
+    with use_backend("fused"), pytest.raises(ValueError, match="must be able to run"):
+        functions.gru(*arguments)
+    with pytest.raises(ValueError, match="backend must be one of auto, fused, reference"), \
+            use_backend("numba"):  # fmt: skip
+        pass
+
+
+def test_elementary_functions_are_exact_to_rounding() -> None:
+    from sysid.kernels.elementary import ACTIVATION_CODES, activate
+
+    x = np.concatenate([np.linspace(-50, 50, 20_001), np.geomspace(1e-300, 1, 2001)])
+    wide = x.astype(np.longdouble)
+    exact = {"tanh": np.tanh(wide), "sigmoid": 1 / (1 + np.exp(-wide))}
+    for name, value in exact.items():
+        y = x[None].copy()
+        activate(ACTIVATION_CODES[name], y, 0, 0, len(x))
+        error = np.abs(y[0] - value) / np.maximum(np.abs(value), 1e-300)
+        # The rounding of x itself, at exp(x), is |x| eps.
+        assert (
+            (error < (4 + np.abs(x)) * np.finfo(np.float64).eps) | (np.abs(value) < 1e-290)
+        ).all()
+
+
+@pytest.mark.parametrize("cls", [RNN, GRU, LSTM])
+def test_models_equal_torch_s_own_layers(cls) -> None:  # type: ignore[no-untyped-def]
+    torch.manual_seed(0)
+    for two_way in (False, True):
+        model = cls(2, 2, 5, num_layers=2, bidirectional=two_way).double()
+        u = torch.randn(3, 20, 2, dtype=torch.float64)
+        ours, state = model(u)
+        with use_backend("reference"):
+            theirs, other = model(u)
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(state, other, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: NARX(2, 2, 3, 2, hidden_sizes=()),
+        lambda: NARX(2, 2, 0, 2, hidden_sizes=(4,)),
+        lambda: NARX(0, 2, 2, 0, hidden_sizes=(4, 3), linear=False),
+        lambda: StateSpace(2, 2, 3, hidden_sizes=(), initial_state="zero"),
+        lambda: StateSpace(0, 2, 3, hidden_sizes=(4,), initial_state="zero"),
+    ],
+)
+def test_corner_kinds_run_by_both(build) -> None:  # type: ignore[no-untyped-def]
+    torch.manual_seed(0)
+    model = build().double()
+    u, y = torch.randn(3, 15, model.nu).double(), torch.randn(3, 15, 2).double()
+    results = []
+    for name in ("fused", "reference"):
+        model.zero_grad()
+        with use_backend(name):
+            y_hat, _ = model.unfold(u, y)
+        y_hat.square().mean().backward()
+        results.append([y_hat, *(p.grad for p in model.parameters() if p.grad is not None)])
+    torch.testing.assert_close(results[0], results[1], rtol=1e-11, atol=1e-11)
+
+
+def test_threads_do_not_change_a_bit() -> None:
+    torch.manual_seed(0)
+    model = GRU(1, 1, 16)
+    u = torch.randn(64, 100, 1)
+    before = torch.get_num_threads()
+    results = []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            results.append(model(u)[0])
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(*results)
