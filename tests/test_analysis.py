@@ -1,4 +1,4 @@
-"""Fit tables, figures and the report."""
+"""Figures and the report."""
 
 from __future__ import annotations
 
@@ -7,40 +7,12 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from numpy.testing import assert_allclose
 from systems import linear_record, two_by_two
-from test_models import make
 
 from sysid.analysis import plots
-from sysid.analysis.compare import evaluate, scores_to_dict
+from sysid.analysis.compare import compare
 from sysid.analysis.report import write_report
 from sysid.data.records import Record
-
-
-def test_evaluate_scores_what_is_not_used_to_start() -> None:
-    model, record = make("narx"), two_by_two(60).replace(n_init=9, y_units=["V", "m"])
-    table = evaluate(model, [record, record.replace(name="b")], (1, 4, "simulation"))
-    assert len(table) == 2 * 3 * 2
-    row = table.query("record == 'two' and output == 'y2' and horizon == 'simulation'").iloc[0]
-    error = (model.simulate(record) - record.y)[9:, 1]
-    assert_allclose(row["rmse"], np.sqrt(np.mean(error**2)), rtol=1e-12)
-    assert row["unit"] == "m"
-
-
-def test_names_that_clash_stay_apart_and_json_is_strict() -> None:
-    model, record = make("narx"), two_by_two(60)
-    table = evaluate(model, [record, record, record.replace(name="", y=record.y * 0 + 1)])
-    document = scores_to_dict(table)
-    assert list(document) == ["two", "two#2", "#3"]
-    assert set(document["two"]["y1"]) == {"one_step", "simulation"}
-    assert document["#3"]["y1"]["simulation"]["fit_index"] is None
-
-
-def test_what_cannot_be_scored_is_refused() -> None:
-    with pytest.raises(ValueError, match="must have measured outputs to compare"):
-        evaluate(make("lstm"), Record(two_by_two(9).u, None, name="x"))
-    with pytest.raises(ValueError, match='horizon must be a number or "simulation"'):
-        evaluate(make("lstm"), two_by_two(9), ("free",))
 
 
 def test_figures_name_channels_and_units() -> None:
@@ -73,7 +45,7 @@ def test_the_report_stands_alone(tmp_path) -> None:  # type: ignore[no-untyped-d
         title="a <b> & c",
         config_text="name: <script>",
         environment={"versions": {"torch": "2"}, "command": ["sysid", "train"]},
-        scores=evaluate(make_linear(), record),
+        scores=compare({"ffn": make_linear()}, record),
         figures={
             "one": plots.simulation(record, record.y),
             "two": plots.learning_curve(history),

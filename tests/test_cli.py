@@ -103,11 +103,12 @@ def test_evaluate(folder: Path) -> None:
     assert "simulation" in text
     out = run("evaluate", "done", "b.csv", "a.csv", "--json", cwd=folder).stdout
     rows = json.loads(out)["scores"]
-    assert [(r["record"], r["horizon"]) for r in rows] == [
-        ("b", "1"),
-        ("b", "simulation"),
-        ("a", "1"),
-        ("a", "simulation"),
+    models = ("done", "mean", "ARX(10, 10, 0)")
+    assert [(r["record"], r["horizon"], r["model"]) for r in rows] == [
+        (record, horizon, model)
+        for record in ("b", "a")
+        for horizon in ("1", "simulation")
+        for model in models
     ]
 
 
