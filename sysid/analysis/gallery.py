@@ -20,7 +20,6 @@ from sysid.models import Model
 
 _HORIZONS = (1, 2, 3, 5, 10, 20, 50, 100)
 _SAMPLES = 10_000  # of a record that k-step predictions are drawn from
-_STEPS = 200  # samples of a step response, where the data suggest nothing
 
 
 @dataclass(frozen=True)
@@ -41,9 +40,17 @@ def drawing(figure: Figure, caption: str, broad: bool = False) -> Drawing:
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r'<g id="[^"]*">', "<g>", text)  # ids that would stand twice on the page
+    text = re.sub(r' d="[^"]*"', _rounded, text)
     text = text.replace("#000000", "var(--ink)").replace("#b0b0b0", "var(--line)")
     label = html.escape(caption, quote=True)
-    return Drawing(Markup(text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)), caption, broad)  # noqa: S704
+    return Drawing(
+        Markup(text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)), caption, broad
+    )
+
+
+def _rounded(path: re.Match[str]) -> str:
+    """Cut the coordinates of a path to hundredths of a point, which halves a long line."""
+    return re.sub(r"(\d\.\d\d)\d+", r"\1", path[0])
 
 
 def model_drawings(

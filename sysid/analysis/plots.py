@@ -22,7 +22,7 @@ from sysid.models import Model
 MEASURED, SIMULATED, RESIDUAL = "#4c78a8", "#f58518", "#8a8f98"
 SERIES = (SIMULATED, "#54a24b", "#b279a2", "#e45756", "#72b7b2", "#9d755d")
 
-_PIXELS = 2000  # pairs of points a line keeps
+_PIXELS = 1500  # pairs of points a line keeps
 _LEVELS = (0.05, 0.25, 0.75, 0.95)
 
 
@@ -80,7 +80,9 @@ def fit_against_horizon(scores: pd.DataFrame) -> Figure:
     outputs = list(dict.fromkeys(shown["output"]))
     figure = Figure(figsize=(6, 3.2 * len(outputs) + 0.2), layout="constrained")
     for axes, output in zip(_column(figure, len(outputs)), outputs, strict=True):
-        for i, (model, rows) in enumerate(shown[shown["output"] == output].groupby("model")):
+        for i, (model, rows) in enumerate(
+            shown[shown["output"] == output].groupby("model", sort=False)
+        ):
             fits = rows.groupby("horizon")["fit_index"].mean()
             free = fits.pop(SIMULATION) if SIMULATION in fits else np.nan
             fits.index = fits.index.astype(int)
@@ -111,7 +113,7 @@ def residual_correlation(analysis: ResidualAnalysis) -> Figure:
         inside = np.abs(value) <= band
         for part, color in ((inside, MEASURED), (~inside, "#e45756")):
             axes.vlines(lag[part], 0, value[part], color=color, lw=2)
-        axes.set_title(_pair(test, output, source), fontsize="medium")
+        axes.set_title(pair(test, output, source), fontsize="medium")
         axes.set_xlabel("lag (samples)")
         reach = 1.15 * max(float(np.abs(value).max()), float(band[0]))
         axes.set_ylim(-reach, reach)
@@ -154,12 +156,12 @@ def learning_curve(history: pd.DataFrame) -> Figure:
 def scatter(record: Record, y_hat: Array, n_init: int = 0) -> Figure:
     """Draw simulated over measured; many samples as a density, a perfect model as the line."""
     _check(record, y_hat)
-    figure = Figure(figsize=(4.2, 3.8 * record.ny + 0.2), layout="constrained")
+    figure = Figure(figsize=(6, 4 * record.ny + 0.2), layout="constrained")
     for i, axes in enumerate(_column(figure, record.ny)):
         pair = np.stack([record.y[n_init:, i], y_hat[n_init:, i]])
         y, model = pair[:, np.isfinite(pair).all(axis=0)]
         if len(y) > 2000:
-            axes.hexbin(y, model, gridsize=60, bins="log", mincnt=1, cmap="viridis", lw=0)
+            axes.hexbin(y, model, gridsize=(80, 50), bins="log", mincnt=1, cmap="viridis", lw=0)
         else:
             axes.plot(y, model, ".", color=SIMULATED, ms=3)
         if len(y):
@@ -207,14 +209,14 @@ def histograms(train: Record | Iterable[Record], test: Record | Iterable[Record]
     figure = Figure(figsize=(6, 2.2 * len(names) + 0.2), layout="constrained")
     for i, axes in enumerate(_column(figure, len(names))):
         columns = [part[np.isfinite(part[:, i]), i] for part in parts]
-        both = np.concatenate(columns)
-        edges = np.linspace(both.min(), both.max(), 61) if len(both) and np.ptp(both) > 0 else 10
+        seen = np.concatenate(columns)
+        span = (float(seen.min()), float(seen.max())) if len(seen) else None
         for values, color, label in zip(
             columns, (MEASURED, SIMULATED), ("training", "test"), strict=True
         ):
             if len(values):
-                axes.hist(values, edges, density=True, color=color, alpha=0.5, label=label)
-        axes.set_xlabel(_channel(names[i], (*first[0].u_units, *first[0].y_units)[i]))
+                axes.hist(values, 60, range=span, density=True, color=color, alpha=0.5, label=label)
+        axes.set_xlabel(channel(names[i], (*first[0].u_units, *first[0].y_units)[i]))
         axes.set_yticks([])
         axes.legend(frameon=False)
     return figure
@@ -250,9 +252,7 @@ def step_responses(
     step = known[0].sampling_time or 1.0
     shown = slice(samples - max(samples // 10, 1), None)
     time = np.arange(-samples, samples)[shown] * step
-    figure = Figure(
-        figsize=(6 * model.nu, 3.2 * model.ny + 0.2), layout="constrained"
-    )
+    figure = Figure(figsize=(6 * model.nu, 3.2 * model.ny + 0.2), layout="constrained")
     grid = figure.subplots(model.ny, model.nu, squeeze=False, sharex=True)
     for j in range(model.nu):
         for i, level in enumerate(np.nanquantile(u[:, j], levels)):
@@ -264,9 +264,9 @@ def step_responses(
             for k in range(model.ny):
                 axes = grid[k, j]
                 axes.plot(time, y_hat[shown, k], color=color, label=f"to {level:.3g}")
-                axes.set_ylabel(_channel(model.y_names[k], model.y_units[k]))
+                axes.set_ylabel(channel(model.y_names[k], model.y_units[k]))
                 axes.grid(alpha=0.3)
-        unit = _channel(model.u_names[j], model.u_units[j])
+        unit = channel(model.u_names[j], model.u_units[j])
         grid[0, j].set_title(f"{unit} from {middle[j]:.3g}", fontsize="medium")
         grid[0, j].legend(frameon=False)
         grid[-1, j].set_xlabel("time (s)" if known[0].sampling_time else "samples")
@@ -296,9 +296,11 @@ def _over_time(
         for number, (name, y_hat) in enumerate(outputs.items()):
             color = SERIES[number % len(SERIES)]
             _line(upper, time, y_hat[part, i], color, name, 1.0)
-            _line(lower, time, y - y_hat[part, i], RESIDUAL if len(outputs) == 1 else color, None, 0.8)
+            _line(
+                lower, time, y - y_hat[part, i], RESIDUAL if len(outputs) == 1 else color, None, 0.8
+            )
         upper.set_ylabel(_label(record, i))
-        lower.set_ylabel(_channel("residual", record.y_units[i]))
+        lower.set_ylabel(channel("residual", record.y_units[i]))
         upper.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4, frameon=False)
         for axes in (upper, lower):
             axes.grid(alpha=0.3)
@@ -339,18 +341,20 @@ def _column(figure: Figure, rows: int) -> list[Axes]:
 
 
 def _label(record: Record, i: int) -> str:
-    return _channel(record.y_names[i], record.y_units[i])
+    return channel(record.y_names[i], record.y_units[i])
 
 
-def _channel(name: str, unit: str) -> str:
+def channel(name: str, unit: str) -> str:
+    """Return what an axis of a channel is called."""
     return f"{name} ({unit})" if unit else name
 
 
-def _pair(test: str, output: str, source: str) -> str:
+def pair(test: str, output: str, source: str) -> str:
+    """Return in words what a residual test correlates."""
     return {
         "whiteness": f"residual of {output} with its own past",
         "input": f"residual of {output} with past {source}",
         "input squared": f"residual of {output} with past {source}²",
         "squared": f"residual² of {output} with past {source}²",
-        "product": f"residual of {output} with past residual × {source}",
+        "product": f"residual of {output} with past residual * {source}",
     }[test]

@@ -140,8 +140,8 @@ def coverage(
 
     Returns:
         A row per record, horizon and output: record, horizon, output, level, coverage (share of
-        the scored samples inside), width (of the whole band, in the unit), relative_width (over
-        the output's standard deviation), samples.
+        the scored samples inside), width (of the whole band), unit (of the width),
+        relative_width (over the output's standard deviation), samples.
     """
     rows = []
     for record in as_records(records):
@@ -161,6 +161,7 @@ def coverage(
                         if seen.any()
                         else math.nan,
                         "width": 2 * float(width[i]),
+                        "unit": record.y_units[i],
                         "relative_width": 2 * float(width[i]) / spread if spread else math.nan,
                         "samples": int(seen.sum()),
                     }

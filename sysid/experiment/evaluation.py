@@ -13,7 +13,8 @@ import pandas as pd
 from sysid.analysis import plots
 from sysid.analysis.advice import advice
 from sysid.analysis.compare import SIMULATION, compare, scores_to_dict
-from sysid.analysis.report import Contents, Origin, write_report
+from sysid.analysis.contents import Contents, Origin
+from sysid.analysis.report import write_report
 from sysid.analysis.uncertainty import ConformalBands, conformal_bands
 from sysid.data.records import Record
 from sysid.experiment.config import Config, read_config

@@ -85,7 +85,7 @@ def _finish(
     directory: Path, config: Config, data: Data, result: FitResult, seconds: float
 ) -> pd.DataFrame:
     """Evaluate and write what the run directory holds."""
-    from sysid.analysis.report import Origin
+    from sysid.analysis.contents import Origin
     from sysid.experiment.evaluation import evaluate
 
     save(result.model, directory / MODEL_FILE)

@@ -4,7 +4,9 @@
 const REACH = 0.25; // share of the view that a step of the keys or buttons moves
 
 function decoded(text) {
-  const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+  const letters = atob(text);
+  const bytes = new Uint8Array(letters.length);
+  for (let i = 0; i < letters.length; i++) bytes[i] = letters.charCodeAt(i);
   return new Float32Array(bytes.buffer);
 }
 
@@ -34,11 +36,15 @@ class Timeline {
     this.named = (part) => model.document.get_model_by_name(`${data.id}-${part}`);
     this.range = this.named("x");
     this.plots = [this.named("upper"), this.named("lower")];
+    const measured = decoded(data.measured);
+    this.series = [{ source: this.named("measured"), values: measured, offset: data.offset }];
+    data.models.forEach((m, i) => {
+      const values = decoded(m.y_hat);
+      const left = m.residual === null ? measured.map((y, k) => y - values[k]) : decoded(m.residual);
+      this.series.push({ source: this.named(`model-${i}`), values, offset: data.offset });
+      this.series.push({ source: this.named(`residual-${i}`), values: left, offset: 0 });
+    });
     // Seconds, or samples, between two points; a shortened series has fewer points than samples.
-    this.series = [
-      ["measured", data.measured],
-      ...data.models.flatMap((m, i) => [[`model-${i}`, m.y_hat], [`residual-${i}`, m.residual]]),
-    ].map(([part, text]) => ({ source: this.named(part), values: decoded(text) }));
     this.step = data.step * data.samples_per_point;
     this.end = data.samples * data.step;
     this.pending = false;
@@ -60,11 +66,11 @@ class Timeline {
   draw() {
     const bins = Math.max(50, this.plots[0].inner_width || 600);
     const from = Math.max(0, Math.floor(this.range.start / this.step) - 1);
-    for (const { source, values } of this.series) {
+    for (const { source, values, offset } of this.series) {
       const to = Math.min(values.length, Math.ceil(this.range.end / this.step) + 2);
       const kept = extremes(values, Math.min(from, to), to, bins);
       const x = Float64Array.from(kept, (i) => i * this.step);
-      source.data = { x, y: Float64Array.from(kept, (i) => values[i]) };
+      source.data = { x, y: Float64Array.from(kept, (i) => values[i] + offset) };
     }
     this.data.models.forEach((m, i) => m.half_width !== null && this.drawBand(i, m.half_width));
   }
@@ -110,13 +116,19 @@ class Timeline {
     actions[action]();
   }
 
+  // The legend's entry for a series shows or hides its lines.
+  toggle(parts, visible) {
+    const names = parts.map((part) => `${this.data.id}-${part}`);
+    for (const plot of this.plots) {
+      for (const renderer of plot.renderers) {
+        if (names.includes(renderer.data_source?.name)) renderer.visible = visible;
+      }
+    }
+  }
+
   paint(color) {
     for (const plot of this.plots) {
-      plot.setv({
-        background_fill_color: color("--paper"),
-        border_fill_color: color("--paper"),
-        outline_line_color: color("--line"),
-      });
+      plot.outline_line_color = color("--line");
       for (const axis of [...plot.below, ...plot.left]) {
         axis.setv({
           axis_label_text_color: color("--ink"),
@@ -129,15 +141,6 @@ class Timeline {
       for (const grid of plot.center) {
         if ("grid_line_color" in grid) grid.grid_line_color = color("--line");
       }
-      for (const legend of plot.above) {
-        if ("label_text_color" in legend) {
-          legend.setv({
-            label_text_color: color("--ink"),
-            background_fill_color: color("--paper"),
-            border_line_color: null,
-          });
-        }
-      }
     }
   }
 }
@@ -147,34 +150,50 @@ const KEYS = {
   0: "all", Home: "all", w: "worst",
 };
 
-async function start() {
-  document.documentElement.classList.add("scripted"); // in place of the printed figures
-  const timelines = [];
-  const paint = () => {
-    const style = getComputedStyle(document.documentElement);
-    const color = (name) => style.getPropertyValue(name).trim();
-    timelines.forEach((t) => t.paint(color));
-  };
-  for (const element of document.querySelectorAll("script.timeline")) {
-    const data = JSON.parse(element.textContent);
-    const views = await Bokeh.embed.embed_item(data.item);
-    const timeline = new Timeline(data, [...views.roots][0].model);
-    timelines.push(timeline);
-    const frame = document.getElementById(data.id).closest(".interactive");
-    frame.addEventListener("click", (event) => {
-      const button = event.target.closest("button[data-action]");
-      if (button) timeline.act(button.dataset.action);
-    });
-    frame.addEventListener("keydown", (event) => {
-      const action = KEYS[event.key];
-      if (!action || event.ctrlKey || event.metaKey || event.altKey) return;
-      event.preventDefault();
-      timeline.act(action);
-    });
-  }
+const timelines = [];
+
+function paint() {
+  const style = getComputedStyle(document.documentElement);
+  const color = (name) => style.getPropertyValue(name).trim();
+  timelines.forEach((timeline) => timeline.paint(color));
+}
+
+async function embed(figure) {
+  const data = JSON.parse(figure.querySelector("script").textContent);
+  const views = await Bokeh.embed.embed_item(data.item);
+  const timeline = new Timeline(data, [...views.roots][0].model);
+  timelines.push(timeline);
   paint();
+  const frame = figure.querySelector(".interactive");
+  frame.addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    if (button?.dataset.action) timeline.act(button.dataset.action);
+    if (button?.dataset.parts) {
+      const visible = button.getAttribute("aria-pressed") !== "true";
+      button.setAttribute("aria-pressed", visible);
+      timeline.toggle(button.dataset.parts.split(" "), visible);
+    }
+  });
+  frame.addEventListener("keydown", (event) => {
+    const action = KEYS[event.key];
+    if (!action || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    timeline.act(action);
+  });
+}
+
+function start() {
+  document.documentElement.classList.add("scripted"); // in place of the printed figures
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
-  window.timelines = timelines;
+  // A page of many records opens at once: each is drawn when it comes near.
+  const near = new IntersectionObserver((entries) => {
+    for (const { isIntersecting, target } of entries) {
+      if (!isIntersecting) continue;
+      near.unobserve(target);
+      embed(target);
+    }
+  }, { rootMargin: "600px" });
+  document.querySelectorAll("figure.timeline").forEach((figure) => near.observe(figure));
 }
 
 document.addEventListener("DOMContentLoaded", start);
