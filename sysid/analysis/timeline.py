@@ -142,10 +142,12 @@ def _figure(x_range: Range1d, name: str, height: int, label: str) -> Any:
         name=name, height=height, sizing_mode="stretch_width", x_range=x_range,
         y_range=DataRange1d(only_visible=True, range_padding=0.06),
         tools=[wheel, drag], active_scroll=wheel, active_drag=drag, toolbar_location=None,
-        background_fill_color=None, border_fill_color=None,  # the page shines through
+        # The page shines through. Bokeh 3.9 strokes old ticks again with an outline.
+        background_fill_color=None, border_fill_color=None, outline_line_color=None,
         min_border_left=_BORDER, min_border_right=12, y_axis_label=label,
     )  # fmt: skip
     plot.axis.axis_label_text_font_style = "normal"
+    plot.axis.minor_tick_line_color = None
     return plot
 
 

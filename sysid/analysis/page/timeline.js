@@ -128,14 +128,12 @@ class Timeline {
 
   paint(color) {
     for (const plot of this.plots) {
-      plot.outline_line_color = color("--line");
       for (const axis of [...plot.below, ...plot.left]) {
         axis.setv({
           axis_label_text_color: color("--ink"),
           major_label_text_color: color("--ink"),
           axis_line_color: color("--line"),
           major_tick_line_color: color("--line"),
-          minor_tick_line_color: null,
         });
       }
       for (const grid of plot.center) {
