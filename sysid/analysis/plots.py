@@ -218,7 +218,8 @@ def histograms(train: Record | Iterable[Record], test: Record | Iterable[Record]
                 axes.hist(values, 60, range=span, density=True, color=color, alpha=0.5, label=label)
         axes.set_xlabel(channel(names[i], (*first[0].u_units, *first[0].y_units)[i]))
         axes.set_yticks([])
-        axes.legend(frameon=False)
+        if len(seen):
+            axes.legend(frameon=False)
     return figure
 
 

@@ -90,7 +90,7 @@ def _simulations(contents: Contents) -> dict[str, Any]:
     """Return the figures over time, and those of each model on the first record."""
     chosen, notes = _chosen(contents)
     runs = {
-        i: {name: model.simulate(contents.records[i]) for name, model in contents.models.items()}
+        i: {n: _drawable(m.simulate(contents.records[i])) for n, m in contents.models.items()}
         for i in {0, *(i for i, _ in chosen)}
     }
     series = 1 + len(contents.models)
@@ -117,6 +117,12 @@ def _simulations(contents: Contents) -> dict[str, Any]:
     elif shared:
         groups.insert(0, {"title": "", "figures": shared})
     return {"timelines": timelines, "timeline_notes": notes, "figures": groups}
+
+
+def _drawable(y_hat: Array) -> Array:
+    """Leave out where a simulation exploded: no axis holds it, and neither does float32."""
+    with np.errstate(invalid="ignore"):
+        return np.where(np.abs(y_hat) < 1e30, y_hat, np.nan)
 
 
 def _chosen(contents: Contents) -> tuple[list[tuple[int, int]], list[str]]:

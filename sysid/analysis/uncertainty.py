@@ -95,11 +95,12 @@ def _quantile(errors: Array, level: float) -> tuple[Array, Array]:
     counts = (~np.isnan(errors)).sum(axis=0)
     width = np.empty(errors.shape[1])
     for i, n in enumerate(counts):
-        rank = math.ceil((n + 1) * level)
+        rank = math.ceil(round((n + 1) * level, 9))  # 0.55 * 100 is a little more than 55
         if rank > n:
+            least = math.ceil(round(level / (1 - level), 9))
             raise ValueError(
-                f"calibration must hold at least {math.ceil(level / (1 - level))} samples for a "
-                f"level of {level}, got {n}"
+                f"calibration must hold at least {least} samples for a level of {level}, got {n}; "
+                "use longer records or a lower level"
             )
         width[i] = np.sort(errors[:, i])[rank - 1]  # NaN is sorted to the end
     return width, counts.astype(np.float64)
