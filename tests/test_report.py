@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 from systems import linear_record, two_by_two
-from test_models import EXAMPLES, make
+from test_models import make
 
 import sysid
 from sysid.analysis.compare import compare
@@ -22,6 +22,8 @@ from sysid.analysis.timeline import timeline
 from sysid.data.records import Record
 from sysid.models.baseline import fit_baseline
 
+# One of each kind, and those that predict in another way.
+REPORTED = ["ffn", "narx", "rnn_feedback", "gru_encoder", "lstm", "lstm_both_ways", "state_space"]
 HISTORY = pd.DataFrame({"epoch": [1, 2], "train_loss": [1.0, 0.5], "valid_loss": [np.nan, np.nan]})
 ENVIRONMENT = {
     "epochs": 2,
@@ -49,7 +51,7 @@ def own(page: str) -> str:
     return page[: page.index("</main>")]
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("name", REPORTED)
 def test_every_kind_of_model_has_a_report(name: str, tmp_path: Path) -> None:
     model, record = make(name), two_by_two(400).replace(n_init=10, y_units=["V", ""])
     model.baseline = fit_baseline([record], *model.baseline_orders)
@@ -147,17 +149,17 @@ def test_a_timeline_holds_every_sample_or_the_extremes_of_blocks() -> None:
     whole = timeline("t", record, 0, {"m": y_hat}, {"m": 0.5}, 10, 1000)
     assert whole["samples_per_point"] == 1
     measured = decoded(whole["measured"]) + whole["offset"]
-    assert_allclose(measured, record.y[:, 0], rtol=1e-6)
+    assert_allclose(measured, record.y[:, 0], atol=5e-6)  # float32 of values near 30
     left = decoded(whole["measured"]).astype(float) - decoded(whole["models"][0]["y_hat"])
-    assert_allclose(left, (record.y - y_hat)[:, 0], atol=5e-6)  # float32 of values near 30
+    assert_allclose(left, (record.y - y_hat)[:, 0], atol=5e-6)
     cut = timeline("t", record, 0, {"m": y_hat}, {}, 10, 300)
     assert cut["samples_per_point"] == 4
     assert cut["models"][0]["half_width"] is None
     points = decoded(cut["measured"]) + cut["offset"]
     assert len(points) == 250
     blocks = record.y[:, 0].reshape(125, 8)
-    assert_allclose(points.reshape(125, 2).min(axis=1), blocks.min(axis=1), rtol=1e-6)
-    assert_allclose(points.reshape(125, 2).max(axis=1), blocks.max(axis=1), rtol=1e-6)
+    assert_allclose(points.reshape(125, 2).min(axis=1), blocks.min(axis=1), atol=5e-6)
+    assert_allclose(points.reshape(125, 2).max(axis=1), blocks.max(axis=1), atol=5e-6)
 
 
 def test_rounding_a_drawing_leaves_its_numbers_alone() -> None:

@@ -205,7 +205,8 @@ def test_colours_follow_the_theme(theme: str, run: tuple[Path, Record], browser:
         difference = brightness(paper) - brightness(ink)
         assert difference > 0.7 if theme == "light" else difference < -0.7
     page.page.emulate_media(color_scheme="dark" if theme == "light" else "light")
-    page.page.wait_for_timeout(100)
+    ink = page.js("getComputedStyle(document.documentElement).getPropertyValue('--ink').trim()")
+    page.wait(f"{label} === '{ink}'")
     assert (brightness(label) < 0.5) == (theme == "dark")
 
 
@@ -230,10 +231,10 @@ def test_paper_gets_still_figures(run: tuple[Path, Record], browser: Any) -> Non
 def test_what_is_too_long_keeps_its_peaks_and_gaps(
     tmp_path: Path, browser: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(report, "_POINTS", 12_000)
-    record = two_by_two(9000).replace(name="</script>")
+    monkeypatch.setattr(report, "_POINTS", 8000)
+    record = two_by_two(6000).replace(name="</script>")
     y = record.y.copy()
-    y[3000, 0], y[5000:6000, 0] = 77.0, np.nan
+    y[3000, 0], y[4000:5000, 0] = 77.0, np.nan
     record = record.replace(y=y)
     models = {"a": make("narx_no_linear"), "b": make("gru_encoder")}
     bands = {"a": sysid.conformal_bands(models["a"], two_by_two(500))}
@@ -244,12 +245,12 @@ def test_what_is_too_long_keeps_its_peaks_and_gaps(
         "document.querySelector('#simulation figcaption').textContent"
     )
     x, measured = page.drawn("measured")
-    assert np.nanmax(measured) == 77.0
+    assert np.nanmax(measured) == pytest.approx(77, rel=1e-6)
     assert x[np.nanargmax(measured)] == pytest.approx(300, rel=0.01)
     gap = x[np.isnan(measured)]
-    assert_allclose([gap.min(), gap.max()], [500, 600], rtol=0.01)
+    assert_allclose([gap.min(), gap.max()], [400, 500], rtol=0.01)
     x, lower = page.js(f"(({{x, lower}}) => [[...x], [...lower]])({page.model('band-0')}.data)")
     _, y_hat = page.drawn("model-0")
     assert len(lower) == len(y_hat)
     width = bands["a"].widths["simulation"][0]
-    assert min(lower) == pytest.approx(y_hat.min() - width, rel=1e-5)
+    assert min(lower) == pytest.approx(np.nanmin(y_hat) - width, rel=1e-5)

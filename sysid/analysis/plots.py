@@ -64,7 +64,8 @@ def zoom(
     It is the one with the largest squared residual, outputs weighted by their variance.
     """
     _check(record, y_hat)
-    residual = np.array(record.y - y_hat) / np.nanstd(record.y, axis=0)
+    spread = [float(np.std(v[np.isfinite(v)])) if np.isfinite(v).any() else 0 for v in record.y.T]
+    residual = np.array(record.y - y_hat) / [s if s > 0 else 1.0 for s in spread]
     residual[:n_init] = np.nan
     part = worst_stretch(residual, length)
     return _over_time(record, {"simulated": y_hat}, part, n_init, title, band)
@@ -102,23 +103,27 @@ def fit_against_horizon(scores: pd.DataFrame) -> Figure:
 def residual_correlation(analysis: ResidualAnalysis) -> Figure:
     """Draw each correlation of a residual analysis over the lag, with its band."""
     table = analysis.correlations
-    keys = table[["test", "output", "input"]].drop_duplicates().to_numpy().tolist()
-    figure = Figure(figsize=(9, 2.2 * -(-max(len(keys), 1) // 2)), layout="constrained")
-    grid = figure.subplots(-(-max(len(keys), 1) // 2), 2, squeeze=False).ravel()
-    for axes, (test, output, source) in zip(grid, keys, strict=False):
-        kept = (table["test"] == test) & (table["output"] == output) & (table["input"] == source)
-        rows = table[kept]
-        lag, value, band = (rows[c].to_numpy(float) for c in ("lag", "value", "band"))
+    groups = list(table.groupby(["test", "output", "input"], sort=False))
+    rows = max(1, -(-len(groups) // 2))
+    height = 2.3 * rows + 0.2
+    # Margins in inches: to measure the text of many axes takes seconds.
+    figure = Figure(figsize=(9, height))
+    figure.subplots_adjust(
+        0.08, 0.55 / height, 0.98, 1 - 0.35 / height, wspace=0.2, hspace=0.95 / 1.35
+    )
+    grid = figure.subplots(rows, 2, squeeze=False).ravel()
+    for axes, (key, group) in zip(grid, groups, strict=False):
+        lag, value, band = (group[c].to_numpy(float) for c in ("lag", "value", "band"))
         axes.axhspan(-band[0], band[0], color=MEASURED, alpha=0.2, lw=0)
         inside = np.abs(value) <= band
         for part, color in ((inside, MEASURED), (~inside, "#e45756")):
             axes.vlines(lag[part], 0, value[part], color=color, lw=2)
-        axes.set_title(pair(test, output, source), fontsize="medium")
+        axes.set_title(pair(*map(str, key)), fontsize="medium")
         axes.set_xlabel("lag (samples)")
         reach = 1.15 * max(float(np.abs(value).max()), float(band[0]))
         axes.set_ylim(-reach, reach)
         axes.grid(alpha=0.3)
-    for axes in grid[len(keys) :]:
+    for axes in grid[len(groups) :]:
         axes.set_axis_off()
     return figure
 
@@ -215,7 +220,10 @@ def histograms(train: Record | Iterable[Record], test: Record | Iterable[Record]
             columns, (MEASURED, SIMULATED), ("training", "test"), strict=True
         ):
             if len(values):
-                axes.hist(values, 60, range=span, density=True, color=color, alpha=0.5, label=label)
+                axes.hist(
+                    values, 60, range=span, density=True, histtype="stepfilled",
+                    color=color, alpha=0.5, label=label,
+                )  # fmt: skip
         axes.set_xlabel(channel(names[i], (*first[0].u_units, *first[0].y_units)[i]))
         axes.set_yticks([])
         if len(seen):
