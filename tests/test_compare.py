@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -116,3 +118,20 @@ def test_the_simulation_rmse_is_that_of_the_benchmarks_own_package() -> None:
         n = record.n_init
         expected = RMSE(record.y[n:], model.simulate(record)[n:])
         assert abs(table.loc[("narx", record.name), "rmse"] - expected) < 1e-12
+
+
+def fastest(work: Callable[[], object]) -> float:
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+def test_predicting_a_whole_record_takes_a_few_simulations() -> None:
+    """Ten steps ahead of each of 20 000 samples is ten times the work, and the encoder's."""
+    model = sysid.LSTM(1, 1, 32, initial_state="encoder", n_init=20)
+    u, y = np.random.default_rng(0).standard_normal((2, 20_000))
+    record = Record(u, y)
+    assert fastest(lambda: model.predict(record, 10)) < 40 * fastest(lambda: model.simulate(record))

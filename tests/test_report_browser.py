@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from systems import two_by_two
-from test_models import make
+from systems import linear_record
 from test_report import contents
 
 import sysid
@@ -231,13 +230,13 @@ def test_paper_gets_still_figures(run: tuple[Path, Record], browser: Any) -> Non
 def test_what_is_too_long_keeps_its_peaks_and_gaps(
     tmp_path: Path, browser: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(report, "_POINTS", 8000)
-    record = two_by_two(6000).replace(name="</script>")
+    monkeypatch.setattr(report, "_POINTS", 4000)
+    record = linear_record(6000).replace(name="</script>")
     y = record.y.copy()
     y[3000, 0], y[4000:5000, 0] = 77.0, np.nan
     record = record.replace(y=y)
-    models = {"a": make("narx_no_linear"), "b": make("gru_encoder")}
-    bands = {"a": sysid.conformal_bands(models["a"], two_by_two(500))}
+    models = {"a": sysid.FFN(1, (3,), 1), "b": sysid.LSTM(1, 1, 2)}
+    bands = {"a": sysid.conformal_bands(models["a"], linear_record(500))}
     report.write_report(tmp_path / "r.html", contents(models, [record], bands=bands))
     page = opened(browser, tmp_path / "r.html")
     assert page.messages == []
