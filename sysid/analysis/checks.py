@@ -237,9 +237,8 @@ def _amplitudes(record: Record) -> Iterator[Finding]:
     for name in record.u_names:
         if name in shares and shares[name][2] < 0.5:
             low, high, share = shares[name]
-            outputs = ", ".join(
-                f"{shares[y][2]:.0%} of {y}'s" for y in record.y_names if y in shares
-            )
+            others = [y for y in record.y_names if y in shares]
+            outputs = ", ".join(f"{shares[y][2]:.0%} of that of {y}" for y in others)
             yield Finding(
                 "note",
                 "amplitude",
