@@ -100,6 +100,17 @@ def test_a_test_record_outside_the_training_range() -> None:
     assert "outside the training range" in found[0].found
 
 
+def test_a_range_that_is_hardly_visited() -> None:
+    record = good()
+    u = record.u.copy()
+    u[1000] = 20 * u.std()
+    assert "amplitude" not in sysid.advice(record).topics
+    advice = sysid.advice(record.replace(u=u, y=plant(u[:, 0])))
+    (found,) = [f for f in advice.findings if f.topic == "amplitude"]
+    low, high = np.quantile(u, [0.01, 0.99])
+    assert f"{(high - low) / np.ptp(u):.0%} of its range, {low:.4g} to {high:.4g}" in found.found
+
+
 def test_different_sampling_times_are_a_problem() -> None:
     advice = sysid.advice([good(), good(1).replace(sampling_time=0.2)])
     assert advice.findings[0].topic == "sampling time"

@@ -117,12 +117,38 @@ def test_evaluate(folder: Path) -> None:
     assert "simulation" in text
     out = run("evaluate", "done", "b.csv", "a.csv", "--json", cwd=folder).stdout
     rows = json.loads(out)["scores"]
-    assert [(r["record"], r["horizon"]) for r in rows] == [
-        ("b", "1"),
-        ("b", "simulation"),
-        ("a", "1"),
-        ("a", "simulation"),
+    models = ("done", "mean", "ARX(10, 10, 0)")
+    assert [(r["record"], r["horizon"], r["model"]) for r in rows] == [
+        (record, horizon, model)
+        for record in ("b", "a")
+        for horizon in ("1", "simulation")
+        for model in models
     ]
+
+
+def test_compare_leaves_a_report_of_what_it_prints(folder: Path) -> None:
+    arguments = (
+        "compare",
+        "done",
+        "done/model.safetensors",
+        "--out",
+        "compared",
+        "--horizons",
+        "1",
+    )
+    text = run(*arguments, cwd=folder).stdout
+    assert "ARX(10, 10, 0)" in text
+    assert "report: compared/report.html" in text
+    rows = run(*arguments, "--data", "a.csv", "--json", cwd=folder).stdout
+    document = json.loads(rows)
+    assert {r["model"] for r in document["scores"]} == {
+        "done", "model.safetensors", "mean", "ARX(10, 10, 0)"
+    }  # fmt: skip
+    page = (folder / document["report"]).read_text()
+    assert "Comparison of done, model.safetensors" in page
+    assert "done, band" in page  # calibrated on the run's validation data
+    assert "2 epochs" in page
+    assert "A model file tells nothing of its training" in page
 
 
 def test_simulate_writes_what_python_simulates(folder: Path) -> None:
@@ -147,7 +173,9 @@ def test_generate(folder: Path) -> None:
     assert json.loads(out)["samples"] == len(sysid.read(folder / "l.mat"))
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "simulate", "summary", "generate"])
+@pytest.mark.parametrize(
+    "command", ["train", "evaluate", "compare", "advice", "simulate", "summary", "generate"]
+)
 def test_help_shows_an_example(command: str, folder: Path) -> None:
     assert f"Example: sysid {command}" in run(command, "--help", cwd=folder).stdout
 

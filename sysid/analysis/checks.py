@@ -219,9 +219,35 @@ def _excitation(record: Record) -> Iterator[Finding]:
                 "excitation",
                 record.name,
                 name,
-                cover,
+                f"{cover}; it holds about {count:.0f} frequencies, so it is persistently exciting "
+                f"of an order of about {2 * count:.0f}",
                 "The model is only known at frequencies and amplitudes that were excited.",
                 f"Use it within {np.nanmin(u):.4g} to {np.nanmax(u):.4g}.",
+            )
+
+
+def _amplitudes(record: Record) -> Iterator[Finding]:
+    """Say which inner part of each channel's range holds 98 % of its samples."""
+    shares = {}
+    for name, x in channels(record):
+        seen = x[~np.isnan(x)]
+        if len(seen) and np.ptp(seen) > 0:
+            low, high = np.quantile(seen, [0.01, 0.99])
+            shares[name] = (low, high, float((high - low) / np.ptp(seen)))
+    for name in record.u_names:
+        if name in shares and shares[name][2] < 0.5:
+            low, high, share = shares[name]
+            others = [y for y in record.y_names if y in shares]
+            outputs = ", ".join(f"{shares[y][2]:.0%} of that of {y}" for y in others)
+            yield Finding(
+                "note",
+                "amplitude",
+                record.name,
+                name,
+                f"98 % of its samples lie in {share:.0%} of its range, {low:.4g} to {high:.4g}"
+                + (f"; of the outputs' in {outputs}" if others else ""),
+                "Outside of that the model rests on a few samples.",
+                "Visit large and small amplitudes as often as the ones between.",
             )
 
 
@@ -296,6 +322,7 @@ CHECKS: tuple[Callable[[Record], Iterator[Finding]], ...] = (
     _repeated,
     _drift,
     _excitation,
+    _amplitudes,
     _direction,
     _delays,
 )

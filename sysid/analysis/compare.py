@@ -115,14 +115,15 @@ def _checked_horizon(horizon: int | str) -> None:
 
 
 def _baselines(models: Mapping[str, Model]) -> dict[str, Array | NARX]:
-    """Return the means and linear models to show, each once, by name."""
+    """Return the means and linear models to show, by name; of means nearly alike the first."""
     out: dict[str, Array | NARX] = {}
     kept: list[Baseline] = []
     for name, model in models.items():
         baseline = model.baseline
         if baseline is None or any(baseline.same(b) for b in kept):
             continue
-        if not any(np.array_equal(baseline.mean, b.mean) for b in kept):
+        near = 0.01 * model.scaling.y_scale.cpu().numpy()  # of a standard deviation
+        if not any((np.abs(baseline.mean - b.mean) < near).all() for b in kept):
             out["mean" if "mean" not in out else f"mean of {name}"] = baseline.mean
         if (arx := baseline.arx()) is not None:
             out[baseline.name if baseline.name not in out else f"{baseline.name} of {name}"] = arx

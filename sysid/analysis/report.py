@@ -2,139 +2,241 @@
 
 from __future__ import annotations
 
-import base64
-import html
-import io
+import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from importlib import resources
 from pathlib import Path
-from string import Template
 from typing import Any
 
+import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
+from markupsafe import Markup
 
-_PAGE = Template("""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>$title</title>
-<style>
-:root { color-scheme: light dark; --ink: #1a1a1a; --paper: #fff; --line: #d0d0d0; --soft: #f4f4f4; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6e6e6; --paper: #16181c; --line: #3a3d44; --soft: #1f2227; }
-}
-body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
-  max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { margin-bottom: 0; }
-h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line); }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .8rem; border-bottom: 1px solid var(--line); text-align: left; }
-td.number, th.number { text-align: right; }
-figure { margin: 1.5rem 0; }
-figure img { width: 100%; height: auto; background: #fff; border-radius: 4px; }
-pre { background: var(--soft); padding: 1rem; overflow-x: auto; border-radius: 4px; }
-@media print { body { max-width: none; } }
-</style>
-</head>
-<body>
-<h1>$title</h1>
-<p>$notes</p>
-<h2>Fit</h2>
-<div class="wide">$scores</div>
-<h2>Figures</h2>
-$figures
-<h2>Config</h2>
-<pre>$config</pre>
-<h2>Environment</h2>
-<div class="wide">$environment</div>
-</body>
-</html>
-""")
+from sysid.analysis import plots, tables
+from sysid.analysis.compare import SIMULATION
+from sysid.analysis.contents import Contents
+from sysid.analysis.gallery import comparison_drawings, drawing, model_drawings
+from sysid.analysis.residuals import residual_analysis
+from sysid.analysis.timeline import timeline
+from sysid.analysis.uncertainty import Band
+from sysid.data.records import Array, Record
+
+_POINTS = 400_000  # of all series on a page: 2.1 MB
+_LINES = 36  # of all figures over time, for their printed copies
+_TIMELINES = 6
+_PAIR = ("test", "output", "input")
+_STEPS = 200  # samples of a step response, where the data suggest nothing
 
 
-def write_report(
-    path: str | Path,
-    *,
-    title: str,
-    config_text: str,
-    environment: Mapping[str, Any],
-    scores: pd.DataFrame,
-    figures: Mapping[str, Figure],
-    notes: Sequence[str] = (),
-) -> None:
+def write_report(path: str | Path, contents: Contents) -> None:
     """Write a report that needs no network and no other file.
 
     Args:
         path: the ``.html`` file.
-        title: the heading.
-        config_text: the config as YAML.
-        environment: what it was made with.
-        scores: a table of ``evaluate``.
-        figures: caption and figure.
-        notes: sentences below the heading.
+        contents: what it is about.
     """
-    page = _PAGE.substitute(
-        title=html.escape(title),
-        notes="<br>".join(html.escape(n) for n in notes),
-        scores=_table(scores),
-        figures="\n".join(_figure(caption, figure) for caption, figure in figures.items()),
-        config=html.escape(config_text),
-        environment=_pairs(environment),
+    page = _template().render(
+        title=contents.title,
+        subtitle=tables.subtitle(contents),
+        cards=tables.cards(contents),
+        **tables.score_table(contents),
+        **_simulations(contents),
+        residuals=_residuals(contents),
+        **tables.coverage(contents),
+        data=tables.data(contents),
+        advice=contents.advice,
+        origins=tables.origins(contents),
+        heads=tables.HEADS,
+        infinity=math.inf,
+        css=_asset("report.css"),
+        js=_asset("timeline.js"),
+        bokeh=_bokeh(),
     )
     partial = Path(f"{path}.partial")
     partial.write_text(page, encoding="utf-8")
     os.replace(partial, path)
 
 
-def _table(scores: pd.DataFrame) -> str:
-    heads = "".join(
-        f'<th scope="col"{_number(scores[c])}>{html.escape(_head(str(c)))}</th>' for c in scores
+def _template() -> Any:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("sysid.analysis", "page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    rows = []
-    for row in scores.to_dict(orient="records"):
-        cells = (f"<td{_number(scores[c])}>{html.escape(_cell(row[c]))}</td>" for c in scores)
-        rows.append(f"<tr>{''.join(cells)}</tr>")
-    return f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    environment.filters["capitalize_first"] = lambda s: s[:1].upper() + s[1:]
+    return environment.get_template("report.html")
 
 
-def _head(column: str) -> str:
-    return {"fit_index": "fit_index (%)", "vaf": "vaf (%)"}.get(column, column)
+def _asset(name: str) -> Markup:
+    text = (resources.files("sysid.analysis") / "page" / name).read_text(encoding="utf-8")
+    return Markup(text)
 
 
-def _number(column: Any) -> str:
-    return ' class="number"' if pd.api.types.is_numeric_dtype(column) else ""
+def _bokeh() -> Markup:
+    from bokeh.resources import Resources
 
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.5g}" if math.isfinite(value) else "undefined"
-    return str(value)
-
-
-def _pairs(values: Mapping[str, Any]) -> str:
-    rows = "".join(
-        f'<tr><th scope="row">{html.escape(str(k))}</th><td>{html.escape(_plain(v))}</td></tr>'
-        for k, v in values.items()
+    return Markup(
+        "\n".join(Resources(mode="inline", components=["bokeh"], log_level="warn").js_raw)
     )
-    return f"<table><tbody>{rows}</tbody></table>"
 
 
-def _plain(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{k} {v}" for k, v in value.items())
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _figure(caption: str, figure: Figure) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    text = html.escape(caption)
-    return (
-        f'<figure><img alt="{text}" src="data:image/png;base64,{data}">'
-        f"<figcaption>{text}</figcaption></figure>"
+def _simulations(contents: Contents) -> dict[str, Any]:
+    """Return the figures over time, and those of each model on the first record."""
+    chosen, notes = _chosen(contents)
+    runs = {
+        i: {n: _drawable(m.simulate(contents.records[i])) for n, m in contents.models.items()}
+        for i in {0, *(i for i, _ in chosen)}
+    }
+    series = 1 + len(contents.models)
+    points = series * sum(len(contents.records[i]) for i, _ in chosen)
+    timelines = []
+    for number, (i, output) in enumerate(chosen):
+        record = contents.records[i]
+        room = max(1000, math.floor(len(record) * min(1.0, _POINTS / points)))
+        timelines.append(_timeline(contents, f"timeline-{number}", record, output, runs[i], room))
+    train = list(contents.train) or [contents.records[0]]
+    suggestion = contents.advice.suggestion if contents.advice else None
+    length = suggestion.length if suggestion else _STEPS
+    first = contents.records[0]
+    groups = []
+    shared = comparison_drawings(
+        contents.models, first, list(contents.train), list(contents.records)
     )
+    for name, model in contents.models.items():
+        band = _bands(contents, first, runs[0]).get(name)
+        drawings = model_drawings(model, first, runs[0][name], band, train, length)
+        groups.append({"title": name if len(contents.models) > 1 else "", "figures": drawings})
+    if len(groups) == 1:
+        groups[0]["figures"] = [*groups[0]["figures"], *shared]
+    elif shared:
+        groups.insert(0, {"title": "", "figures": shared})
+    return {"timelines": timelines, "timeline_notes": notes, "figures": groups}
+
+
+def _drawable(y_hat: Array) -> Array:
+    """Leave out where a simulation exploded: no axis holds it, and neither does float32."""
+    with np.errstate(invalid="ignore"):
+        return np.where(np.abs(y_hat) < 1e30, y_hat, np.nan)
+
+
+def _chosen(contents: Contents) -> tuple[list[tuple[int, int]], list[str]]:
+    """Return which outputs of which records are drawn over time: those that fit worst."""
+    pairs = [(i, k) for i, r in enumerate(contents.records) for k in range(r.ny)]
+    room = max(1, min(_TIMELINES, _LINES // (1 + 2 * len(contents.models))))
+    if len(pairs) <= room:
+        return pairs, []
+    own = contents.free_runs()
+    own = own[own["model"] == next(iter(contents.models))]
+    fits = own["fit_index"].fillna(-math.inf).to_numpy()  # in the order of records and outputs
+    worst = sorted(np.argsort(fits, kind="stable")[:room])
+    note = f"Drawn are the {room} of {len(pairs)} outputs that fit worst; the table has them all."
+    return [pairs[i] for i in worst], [note]
+
+
+def _bands(contents: Contents, record: Record, runs: Mapping[str, Array]) -> dict[str, Band]:
+    out = {}
+    for name, bands in contents.bands.items():
+        if SIMULATION in bands.widths:
+            width = bands.widths[SIMULATION]
+            out[name] = Band(runs[name], runs[name] - width, runs[name] + width)
+    return out
+
+
+def _timeline(
+    contents: Contents, name: str, record: Record, output: int, runs: dict[str, Array], room: int
+) -> dict[str, Any]:
+    start = max(m.scoring_start(record) for m in contents.models.values())
+    widths = {
+        model: float(bands.widths[SIMULATION][output])
+        for model, bands in contents.bands.items()
+        if SIMULATION in bands.widths
+    }
+    data = timeline(name, record, output, runs, widths, start, room)
+    one = record.replace(
+        y=record.y[:, output], y_names=[record.y_names[output]], y_units=[record.y_units[output]]
+    )
+    band = None
+    if len(runs) == 1:
+        for b in _bands(contents, record, runs).values():
+            band = Band(*(v[:, [output]] for v in (b.y_hat, b.lower, b.upper)))
+    still = plots.simulation(one, {n: v[:, [output]] for n, v in runs.items()}, start, band=band)
+    caption = f"{record.name or 'record'}: {record.y_names[output]}, {len(record):,} samples"
+    if (size := data["samples_per_point"]) > 1:
+        caption += f"; the page holds the smallest and the largest of every {2 * size} samples"
+    return {
+        "id": name,
+        "caption": caption,
+        "legend": _legend(data),
+        "svg": drawing(still, caption).svg,
+        # A tag in a name must not end the script element.
+        "json": Markup(json.dumps(data).replace("<", "\\u003c")),
+    }
+
+
+def _legend(data: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return label, colour and parts of each entry of a timeline's legend."""
+    entries = [{"label": "measured", "color": plots.MEASURED, "parts": "measured", "band": False}]
+    for i, model in enumerate(data["models"]):
+        entry = {"label": model["name"], "color": model["color"], "band": False}
+        entries.append({**entry, "parts": f"model-{i} residual-{i}"})
+        if model["half_width"] is not None:
+            label = f"{model['name']}, band"
+            entries.append({**entry, "label": label, "parts": f"band-{i}", "band": True})
+    return entries
+
+
+def _residuals(contents: Contents) -> list[dict[str, Any]]:
+    out = []
+    drawn: set[str] = set()
+    for record in contents.records:
+        for name, model in contents.models.items():
+            horizon = SIMULATION if model.output_error else 1
+            kind = "free run" if model.output_error else "one step ahead"
+            section: dict[str, Any] = {
+                "title": f"{name} on {record.name}, {kind}",
+                "rows": [],
+                "figure": None,
+            }
+            try:
+                analysis = residual_analysis(model, record, horizon)
+            except ValueError as error:
+                out.append(section | {"note": f"Not tested: {error}"})
+                continue
+            section["note"] = analysis.note
+            section["rows"] = [
+                _verdict(v, analysis.correlations) for v in analysis.verdicts.to_dict("records")
+            ]
+            if name not in drawn and len(analysis.correlations):
+                drawn.add(name)
+                section["figure"] = drawing(
+                    plots.residual_correlation(analysis),
+                    "Correlations over the lag. Of a right model 1 % leave the shaded band.",
+                    broad=True,
+                )
+            out.append(section)
+    return out
+
+
+def _verdict(row: Mapping[Any, Any], correlations: pd.DataFrame) -> dict[str, Any]:
+    """Return a verdict as the page shows it, with the size of what was found."""
+    if not math.isfinite(row["p_value"]):
+        return {**row, "mark": "untested", "pair": row["output"], "size": ""}
+    kept = correlations[
+        (correlations["test"] == row["test"])
+        & (correlations["output"] == row["output"])
+        & (correlations["input"] == row["input"])
+    ]
+    largest = kept.loc[kept["value"].abs().idxmax()]
+    p = f"p = {row['p_value']:.2g}" if row["p_value"] > 1e-16 else "p < 1e-16"
+    size = (
+        f"Largest correlation {largest['value']:+.3f} at lag {largest['lag']}, "
+        f"band ±{largest['band']:.3f}; {p}."
+    )
+    mark = "passed" if row["passed"] else "failed"
+    return {**row, "mark": mark, "pair": plots.pair(*(row[c] for c in _PAIR)), "size": size}

@@ -114,7 +114,7 @@ def check_residuals(
         Control 44(1), 1986 (nonlinear correlations).
     """
     _check(lags, confidence)
-    keep = _longest_complete(np.hstack([e, u]))
+    keep = longest_complete(np.hstack([e, u]))
     n = keep.stop - keep.start
     if n < 4 * (lags + 1):
         raise ValueError(
@@ -306,7 +306,22 @@ def _check(lags: int, confidence: float) -> None:
         raise ValueError(f"confidence must be in [0.5, 1), got {confidence}")
 
 
-def _longest_complete(block: Array) -> slice:
+def worst_stretch(residuals: Array, length: int) -> slice:
+    """Return the ``length`` samples with the largest sum of squares, missing ones as zero.
+
+    Args:
+        residuals: ``(N, ny)``.
+        length: samples; the whole record if it has no more.
+    """
+    power = np.square(np.nan_to_num(residuals, posinf=0, neginf=0)).sum(axis=1)
+    if length >= len(power):
+        return slice(0, len(power))
+    total = np.concatenate([[0.0], np.cumsum(power)])
+    start = int(np.argmax(total[length:] - total[:-length]))
+    return slice(start, start + length)
+
+
+def longest_complete(block: Array) -> slice:
     """Return the longest run of rows without NaN or infinity."""
     good = np.isfinite(block).all(axis=1)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], good, [False]]).astype(int)))

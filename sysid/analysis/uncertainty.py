@@ -95,11 +95,12 @@ def _quantile(errors: Array, level: float) -> tuple[Array, Array]:
     counts = (~np.isnan(errors)).sum(axis=0)
     width = np.empty(errors.shape[1])
     for i, n in enumerate(counts):
-        rank = math.ceil((n + 1) * level)
+        rank = math.ceil(round((n + 1) * level, 9))  # 0.55 * 100 is a little more than 55
         if rank > n:
+            least = math.ceil(round(level / (1 - level), 9))
             raise ValueError(
-                f"calibration must hold at least {math.ceil(level / (1 - level))} samples for a "
-                f"level of {level}, got {n}"
+                f"calibration must hold at least {least} samples for a level of {level}, got {n}; "
+                "use longer records or a lower level"
             )
         width[i] = np.sort(errors[:, i])[rank - 1]  # NaN is sorted to the end
     return width, counts.astype(np.float64)
@@ -140,8 +141,8 @@ def coverage(
 
     Returns:
         A row per record, horizon and output: record, horizon, output, level, coverage (share of
-        the scored samples inside), width (of the whole band, in the unit), relative_width (over
-        the output's standard deviation), samples.
+        the scored samples inside), width (of the whole band), unit (of the width),
+        relative_width (over the output's standard deviation), samples.
     """
     rows = []
     for record in as_records(records):
@@ -161,6 +162,7 @@ def coverage(
                         if seen.any()
                         else math.nan,
                         "width": 2 * float(width[i]),
+                        "unit": record.y_units[i],
                         "relative_width": 2 * float(width[i]) / spread if spread else math.nan,
                         "samples": int(seen.sum()),
                     }

@@ -9,9 +9,11 @@ from pathlib import Path
 import pandas as pd
 
 from sysid.analysis.compare import compare
+from sysid.analysis.report import write_report
 from sysid.data.records import Record
 from sysid.experiment.config import read_config
 from sysid.experiment.data import Columns, load_data, read_all
+from sysid.experiment.evaluation import compare_contents
 from sysid.experiment.run import open_models
 
 
@@ -44,14 +46,18 @@ def compare_runs(
         data_dir: where benchmark files are looked for first.
     """
     models = open_models(runs)
+    first = Path(runs[0])
     if data:
         records = read_all(next(iter(models.values())), data, columns, n_init, data_dir)
     else:
-        records = _test_records(Path(runs[0]), data_dir)
+        records = _test_records(first, data_dir)
     scores = compare(models, records, horizons)
     directory = out or Path("runs") / "compare"
     directory.mkdir(parents=True, exist_ok=True)
-    return Comparison(scores, directory / "report.html")
+    paths = dict(zip(models, map(Path, runs), strict=True))
+    report = directory / "report.html"
+    write_report(report, compare_contents(paths, models, records, scores, data_dir))
+    return Comparison(scores, report)
 
 
 def _test_records(run: Path, data_dir: str | None) -> list[Record]:

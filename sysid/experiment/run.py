@@ -15,7 +15,6 @@ from typing import Any
 
 import pandas as pd
 
-from sysid.analysis.compare import compare, scores_to_dict
 from sysid.experiment.config import Config
 from sysid.experiment.data import Data, load_data
 from sysid.models import Model
@@ -91,54 +90,23 @@ def _finish(
     directory: Path, config: Config, data: Data, result: FitResult, seconds: float
 ) -> pd.DataFrame:
     """Evaluate and write what the run directory holds."""
-    from sysid.analysis import plots
-    from sysid.analysis.report import write_report
+    from sysid.analysis.contents import Origin
+    from sysid.experiment.evaluation import evaluate
 
-    model = result.model
-    save(model, directory / MODEL_FILE)
+    save(result.model, directory / MODEL_FILE)
     result.history.to_csv(directory / "history.csv", index=False)
     if result.starts:
         (directory / "starts").mkdir(exist_ok=True)
         for i, start in enumerate(result.starts):
             save(start.model, directory / "starts" / f"{i}.safetensors")
         result.spread.to_csv(directory / "starts.csv", index=False)
-    parts = {"test": data.test, "valid": data.valid}
-    if not (data.test or data.valid):
-        parts["train"] = data.train
-    tables = {
-        part: compare({model.kind: model}, records, (1, "simulation"))
-        for part, records in parts.items()
-        if records
-    }
-    metrics = {part: scores_to_dict(t[t.model == model.kind]) for part, t in tables.items()}
-    _write(directory / "metrics.json", json.dumps(metrics, indent=2, allow_nan=False))
     environment = _environment(seconds, result)
     _write(directory / "environment.json", json.dumps(environment, indent=2))
-    figures: dict[str, Any] = {}
-    for record in data.test or data.valid:
-        figure = plots.simulation(
-            record, model.simulate(record), model.scoring_start(record), record.name
-        )
-        figures[f"Measured against simulated: {record.name}"] = figure
-        if len(figures) == 1:
-            figure.savefig(directory / "simulation.png", dpi=120)
-    figures["Learning curve"] = plots.learning_curve(result.history)
-    scores = pd.concat([t.assign(part=part) for part, t in tables.items()], ignore_index=True)
-    scores = scores[["part", *(c for c in scores.columns if c != "part")]]
-    write_report(
-        directory / "report.html",
-        title=config.name,
-        config_text=config.to_yaml(),
-        environment=environment,
-        scores=scores,
-        figures=figures,
-        notes=[
-            f"Training stopped because of {result.stopped_because} after "
-            f"{len(result.history)} epochs; the weights are those of epoch {result.best_epoch}.",
-            f"Optimiser: {result.optimiser}.",
-        ],
-    )
-    return scores
+    origin = Origin(config.to_yaml(), environment, result.history)
+    evaluation = evaluate(config, data, result.model, origin)
+    _write(directory / "metrics.json", json.dumps(evaluation.metrics, indent=2, allow_nan=False))
+    evaluation.write(directory)
+    return evaluation.scores
 
 
 def open_model(run: str | Path) -> Model:
