@@ -15,6 +15,7 @@ from sysid.data.records import Array, Record, same_sampling_time
 from sysid.data.scaling import Scaling
 
 if TYPE_CHECKING:
+    from sysid.deploy.stream import Stream
     from sysid.models.baseline import Baseline
 
 Carried = tuple[Tensor, ...]
@@ -146,7 +147,7 @@ class Model(nn.Module, ABC):
         needs = self.n_memory > 0 or (record.ny > 0 and record.n_init > 0 and self.starts_from_y)
         y = None
         if needs:
-            self._check_start(record, n_start)
+            self.check_start(record, n_start)
             y = self._scaled(record.y[:n_start], "y")
         with _evaluating(self):
             y_hat = self._simulate(self._scaled(record.u, "u"), y, n_start)
@@ -223,7 +224,8 @@ class Model(nn.Module, ABC):
                     "fill them or cut the record there"
                 )
 
-    def _check_start(self, record: Record, n_start: int) -> None:
+    def check_start(self, record: Record, n_start: int) -> None:
+        """Raise if the outputs that a simulation starts from are not there."""
         if record.ny == 0:
             raise ValueError(
                 f"record {record.name!r} must have the first {max(n_start, 1)} measured outputs "
@@ -260,6 +262,16 @@ class Model(nn.Module, ABC):
         from sysid.models.summary import print_summary
 
         print_summary(self)
+
+    def stream(self) -> Stream:
+        """Return the model as it is now, one sample at a time; see ``sysid.deploy.stream``.
+
+        Raises:
+            ValueError: if the model is bidirectional.
+        """
+        from sysid.deploy.stream import Stream
+
+        return Stream(self)
 
     def save(self, path: str | Path) -> None:
         """Write the model to one ``.safetensors`` file; see ``sysid.save``."""
