@@ -19,6 +19,7 @@ from .data.splitting import split_experiments as split_experiments
 from .data.splitting import split_time as split_time
 from .data.subsequences import Subsequences as Subsequences
 from .data.systems import generate as generate
+from .deploy.export import export as export
 from .deploy.stream import Stream as Stream
 from .metrics import fit_index as fit_index
 from .metrics import mae as mae

@@ -72,13 +72,13 @@ def chains(model: FFN | NARX | StateSpace) -> list[Chain]:
     ]
 
 
-def recurrent_layers(model: Recurrent) -> list[RecurrentLayer]:
-    """Return the layers of a one-way recurrent model, the first one first."""
+def recurrent_layers(model: Recurrent, backwards: bool = False) -> list[RecurrentLayer]:
+    """Return the layers of a recurrent model in one direction, the first one first."""
     named = dict(model.recurrence.named_parameters())
+    kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    suffix = "_reverse" if backwards else ""
     return [
-        RecurrentLayer(
-            *(array(named[f"{p}_l{i}"]) for p in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
-        )
+        RecurrentLayer(*(array(named[f"{kind}_l{i}{suffix}"]) for kind in kinds))
         for i in range(model.num_layers)
     ]
 
