@@ -18,7 +18,7 @@ from sysid.deploy.weights import (
     chains,
     network_chain,
     recurrent_layers,
-    refuse_two_way,
+    refuse_smoother,
 )
 from sysid.models import FFN, NARX, Model, StateSpace
 from sysid.models.stateful import StatefulModel
@@ -60,7 +60,7 @@ def c_code(model: Model, name: str, dtype: str = "double", notes: Sequence[str] 
     Raises:
         ValueError: for a bidirectional model, another type, or an activation without C code.
     """
-    refuse_two_way(model, "export to C")
+    refuse_smoother(model, "export to C")
     if dtype not in ("double", "float"):
         raise ValueError(f"dtype must be double or float, got {dtype!r}")
     activation = getattr(model, "nonlinearity", getattr(model, "activation", "tanh"))

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from sysid.data.records import Array, Record
 from sysid.deploy.steps import STEPS, pack
-from sysid.deploy.weights import array, refuse_two_way
+from sysid.deploy.weights import array, refuse_smoother
 from sysid.models import NARX
 from sysid.models.stateful import StatefulModel
 
@@ -36,7 +36,7 @@ class Stream:
     """
 
     def __init__(self, model: Model) -> None:
-        refuse_two_way(model, "stream")
+        refuse_smoother(model, "stream")
         self.model = model
         self._step = STEPS[model.kind]
         self._weights, self._sizes, room = pack(model)

@@ -89,16 +89,21 @@ def array(tensor: Tensor) -> Array:
     return out
 
 
-def refuse_two_way(model: Model, what: str) -> None:
+def refuse_smoother(model: Model, what: str) -> None:
     """Raise for a model that sees the future: it cannot go sample by sample.
 
     Raises:
-        ValueError: if the model is bidirectional.
+        ValueError: if the model is bidirectional, or was trained on hidden outputs.
     """
     if not model.causal:
         raise ValueError(
             f"model must be one-way to {what}, got a bidirectional {model.kind}: it sees the "
             "future, so it needs whole records; use sysid.smooth, or train a one-way model"
+        )
+    if model.sees_outputs:
+        raise ValueError(
+            f"model must predict to {what}, got a smoother: the outputs measured after a sample "
+            "go into it, so it needs whole records; use sysid.smooth"
         )
 
 

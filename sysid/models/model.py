@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sysid.data.hiding import measured_channels
 from sysid.data.records import Array, Record, same_sampling_time
 from sysid.data.scaling import Scaling
 
@@ -60,6 +61,11 @@ class Model(nn.Module, ABC):
     def causal(self) -> bool:
         """Whether ``y_hat(k)`` depends on nothing after ``k``."""
         return True
+
+    @property
+    def sees_outputs(self) -> bool:
+        """Whether it was trained on ``hide_outputs``: measured outputs are among its inputs."""
+        return measured_channels(self.u_names, self.y_names) is not None
 
     @property
     def n_memory(self) -> int:
@@ -192,6 +198,11 @@ class Model(nn.Module, ABC):
         """Raise if a record cannot belong to this model."""
         if not isinstance(record, Record):
             raise TypeError(f"record must be a sysid.Record, got {type(record).__name__}")
+        if self.sees_outputs and record.nu == self.nu - 3 * self.ny:
+            raise ValueError(
+                f"record {record.name!r} must be smoothed, not simulated or predicted: this model "
+                "sees the measured outputs before and after a sample; use sysid.smooth"
+            )
         for what, mine, theirs, theirs_names in (
             ("inputs", self.nu, record.nu, record.u_names),
             ("outputs", self.ny, record.ny, record.y_names),

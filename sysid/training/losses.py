@@ -202,7 +202,8 @@ class FullSequence(Loss):
         else:
             order = torch.randperm(len(self.records), generator=generator)
         for items in order.split(self.batch_size or len(self.records)):
-            if not self.model.causal:  # padding would be seen as the future
+            lengths = {len(self.records[i][1]) for i in items.tolist()}
+            if not self.model.causal and len(lengths) > 1:  # padding would be seen as the future
                 alone = [self._padded([i]) for i in items.tolist()]
                 counts = [float((~y[:, self.first :].isnan()).sum()) for _, y in alone]
                 total = max(sum(counts), 1.0)
