@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sysid.commands import deploy
+from sysid.commands import deploy, search
 from sysid.commands.options import (
     ADVICE_HELP,
     DATA_HELP,
@@ -284,6 +284,7 @@ def generate(
 
 app.command(epilog="Example: sysid export runs/quickstart -o plant.c")(deploy.export)
 app.command(epilog="Example: sysid smooth runs/smoother measured.csv -o y.csv")(deploy.smooth)
+app.command(epilog="Example: sysid sweep configs/lstm_sweep.yaml --workers 4")(search.sweep)
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
+from sysid.experiment.space import SweepSection
 from sysid.models import MODELS, Model
 from sysid.training.fit import problems
 from sysid.training.settings import TrainingSettings
@@ -81,6 +82,7 @@ class Config(_Section):
     model: dict[str, Any]
     training: TrainingSettings = TrainingSettings()
     smoothing: SmoothingSection | None = None
+    sweep: SweepSection | None = None
 
     def build_model(self, nu: int, ny: int) -> Model:
         """Return the model, its weights drawn from the config's seed."""

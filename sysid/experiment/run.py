@@ -58,6 +58,11 @@ def train_config(
         resume: go on from the checkpoint in ``out``.
     """
     started = time.perf_counter()
+    if config.sweep is not None:
+        raise ValueError(
+            "config must have no sweep section to be trained, got one; use sysid sweep, or take "
+            "the section out"
+        )
     data = load_data(config, data_dir)
     model = config.build_model(data.train[0].nu, data.train[0].ny)
     trainer = Trainer(model, data.train, data.valid or None, config.settings())
@@ -66,7 +71,7 @@ def train_config(
     directory = _directory(config, out, resume)
     if resume:
         trainer.load_state_dict(load_checkpoint(directory / CHECKPOINT_FILE))
-    _write(directory / "config.yaml", config.to_yaml())
+    write_text(directory / "config.yaml", config.to_yaml())
     last = [time.perf_counter()]
 
     def keep(trainer: Trainer) -> None:
@@ -101,9 +106,9 @@ def _finish(
         if records
     }
     metrics = {part: scores_to_dict(t[t.model == model.kind]) for part, t in tables.items()}
-    _write(directory / "metrics.json", json.dumps(metrics, indent=2, allow_nan=False))
+    write_text(directory / "metrics.json", json.dumps(metrics, indent=2, allow_nan=False))
     environment = _environment(seconds, result)
-    _write(directory / "environment.json", json.dumps(environment, indent=2))
+    write_text(directory / "environment.json", json.dumps(environment, indent=2))
     figures: dict[str, Any] = {}
     for record in data.test or data.valid:
         figure = plots.simulation(
@@ -172,6 +177,15 @@ def _directory(config: Config, out: Path | None, resume: bool) -> Path:
         out, number = Path("runs") / config.name, 2
         while out.exists():
             out, number = Path("runs") / f"{config.name}-{number}", number + 1
+    return run_directory(out)
+
+
+def run_directory(out: Path) -> Path:
+    """Return a directory to write in, new or empty, after making it.
+
+    Raises:
+        ValueError: if it holds something, or cannot be written.
+    """
     if out.is_dir() and any(out.iterdir()):
         raise ValueError(f"out must be new or empty, got {out}; choose another directory")
     try:
@@ -186,7 +200,8 @@ def _directory(config: Config, out: Path | None, resume: bool) -> Path:
     return out
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write a file; it is complete or the one before it."""
     partial = path.with_name(path.name + ".partial")
     partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)
