@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from sysid.experiment.space import SweepSection
+from sysid.experiment.tracking import TrackerName
 from sysid.models import MODELS, Model
 from sysid.training.fit import problems
 from sysid.training.settings import TrainingSettings
@@ -83,6 +84,7 @@ class Config(_Section):
     training: TrainingSettings = TrainingSettings()
     smoothing: SmoothingSection | None = None
     sweep: SweepSection | None = None
+    tracking: list[TrackerName] = []
 
     def build_model(self, nu: int, ny: int) -> Model:
         """Return the model, its weights drawn from the config's seed."""

@@ -18,6 +18,7 @@ import pandas as pd
 from sysid.analysis.compare import compare, scores_to_dict
 from sysid.experiment.config import Config
 from sysid.experiment.data import Data, load_data
+from sysid.experiment.tracking import Tracker, check_trackers, open_trackers
 from sysid.models import Model
 from sysid.models.files import load, save
 from sysid.training.checkpoints import load_checkpoint, save_checkpoint
@@ -63,6 +64,7 @@ def train_config(
             "config must have no sweep section to be trained, got one; use sysid sweep, or take "
             "the section out"
         )
+    check_trackers(config.tracking)
     data = load_data(config, data_dir)
     model = config.build_model(data.train[0].nu, data.train[0].ny)
     trainer = Trainer(model, data.train, data.valid or None, config.settings())
@@ -72,23 +74,33 @@ def train_config(
     if resume:
         trainer.load_state_dict(load_checkpoint(directory / CHECKPOINT_FILE))
     write_text(directory / "config.yaml", config.to_yaml())
+    trackers = open_trackers(
+        config.tracking, directory, config.to_yaml(), epochs_done=len(trainer.history)
+    )
     last = [time.perf_counter()]
 
     def keep(trainer: Trainer) -> None:
+        for tracker in trackers:
+            tracker.epoch(trainer.history[-1])
         if time.perf_counter() - last[0] > 10 or len(trainer.history) == 1:
             save_checkpoint(trainer.state_dict(), directory / CHECKPOINT_FILE)
             last[0] = time.perf_counter()
 
     result = run_to_end(trainer, progress, keep)
     seconds = time.perf_counter() - started
-    scores = _finish(directory, config, data, result, seconds)
+    scores = _finish(directory, config, data, result, seconds, trackers)
     if result.stopped_because != "interrupted":
         (directory / CHECKPOINT_FILE).unlink(missing_ok=True)
     return Run(directory, result, scores, seconds)
 
 
 def _finish(
-    directory: Path, config: Config, data: Data, result: FitResult, seconds: float
+    directory: Path,
+    config: Config,
+    data: Data,
+    result: FitResult,
+    seconds: float,
+    trackers: Sequence[Tracker],
 ) -> pd.DataFrame:
     """Evaluate and write what the run directory holds."""
     from sysid.analysis import plots
@@ -118,6 +130,8 @@ def _finish(
         if len(figures) == 1:
             figure.savefig(directory / "simulation.png", dpi=120)
     figures["Learning curve"] = plots.learning_curve(result.history)
+    for tracker in trackers:
+        tracker.finish(metrics, figures)
     scores = pd.concat([t.assign(part=part) for part, t in tables.items()], ignore_index=True)
     scores = scores[["part", *(c for c in scores.columns if c != "part")]]
     write_report(
