@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -48,7 +49,7 @@ def server() -> Iterator[str]:
         _wait(url)
         yield url
     finally:
-        process.terminate()
+        process.send_signal(signal.SIGINT)  # do not wait for clients to leave
         process.wait()
         shutil.rmtree(folder)
 

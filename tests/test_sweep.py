@@ -98,7 +98,7 @@ def test_an_interrupted_sweep_goes_on(tmp_path: Path) -> None:
 
 def wait_for_trials(url: str, name: str, count: int, file: Path | None = None) -> None:
     """Wait until a number of trials has ended."""
-    until = time.monotonic() + 120
+    until = time.monotonic() + 300
     while time.monotonic() < until:
         time.sleep(0.2)
         if file is not None and not file.exists():
@@ -127,7 +127,11 @@ def test_workers_may_be_killed(tmp_path: Path) -> None:
             text=True,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
-        wait_for_trials(url, "swept-sweep", 10)
+        try:
+            wait_for_trials(url, "swept-sweep", 10)
+        except TimeoutError:
+            process.kill()
+            raise
         workers = [
             child
             for child in psutil.Process(process.pid).children()
