@@ -11,6 +11,7 @@ from .data.benchmarks import load_benchmark as load_benchmark
 from .data.files import read as read
 from .data.files import write as write
 from .data.hiding import hide_outputs as hide_outputs
+from .data.parquet import map_parquet as map_parquet
 from .data.records import Record as Record
 from .data.regressors import Orders as Orders
 from .data.regressors import narx_frame as narx_frame
@@ -39,6 +40,7 @@ from .models import Model as Model
 from .models import StateSpace as StateSpace
 from .models.files import load as load
 from .models.files import save as save
+from .models.growth import grow as grow
 from .training.fit import FitResult as FitResult
 from .training.fit import fit as fit
 from .training.trainer import Trainer as Trainer

@@ -90,6 +90,8 @@ def train(
                 "epochs": len(result.history),
                 "best_epoch": result.best_epoch,
                 "stopped_because": result.stopped_because,
+                "optimiser": result.optimiser,
+                "starts": json_rows(result.spread) if result.starts else [],
                 "scores": json_rows(run.scores),
             }
         )
@@ -99,6 +101,9 @@ def train(
             f"{len(result.history)} epochs in {run.seconds:.1f} s, stopped because of "
             f"{result.stopped_because}, best epoch {result.best_epoch}"
         )
+        print(f"optimiser: {result.optimiser}")
+        if result.starts:
+            print(result.spread.to_string(index=False))
         for name, path in files.items():
             print(f"{name + ':':8}{path}")
     if result.stopped_because == "interrupted":

@@ -10,12 +10,12 @@ from systems import linear_record, two_by_two
 
 from sysid.data.records import Record
 from sysid.data.regressors import narx_regressors
-from sysid.models import baseline
+from sysid.models import arx
 from sysid.models.baseline import Baseline, fit_baseline
 
 
 def test_it_is_the_least_squares_solution_over_several_records(monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    monkeypatch.setattr(baseline, "_CHUNK", 50)  # several chunks
+    monkeypatch.setattr(arx, "CHUNK", 50)  # several chunks
     records = [two_by_two(170), two_by_two(90, seed=1)]
     fitted = fit_baseline(records, 3, 2, 1)
     phi, target = narx_regressors(records, 3, 2, 1)

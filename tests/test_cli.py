@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -55,6 +56,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         frame.to_csv(path / f"{name}.csv", index=False)
     run("train", config(path), "--out", "done", cwd=path)
     return path
+
+
+def test_several_starts_are_kept_and_compared(folder: Path) -> None:
+    changes = ("--set", "training.starts=2", "--set", "training.optimiser=auto")
+    done = run("train", folder / "config.yaml", *changes, "--out", "many", cwd=folder)
+    assert "optimiser: adam, because batch_size is set" in done.stdout
+    reached = pd.read_csv(folder / "many" / "starts.csv")
+    record = sysid.read(folder / "b.csv")
+    models = [sysid.load(folder / "many" / "starts" / f"{i}.safetensors") for i in range(2)]
+    best = models[int(reached.best_loss.argmin())]
+    kept = sysid.load(folder / "many" / "model.safetensors")
+    assert (kept.simulate(record) == best.simulate(record)).all()
+    assert (models[0].simulate(record) != models[1].simulate(record)).any()
 
 
 def test_a_run_directory_holds_what_was_promised(folder: Path) -> None:

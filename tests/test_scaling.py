@@ -66,3 +66,20 @@ def test_what_cannot_be_scaled_is_refused() -> None:
         Scaling(2, 1).fit_([Record(U, Y)], u="max")
     with pytest.raises(ValueError, match="channel 'y1' must have measured values"):
         Scaling(2, 1).fit_([Record(U, Y * np.nan)])
+
+
+def test_a_channel_that_one_record_lacks_is_scaled_by_the_others() -> None:
+    gone = U[:20].copy()
+    gone[:, 1] = np.nan
+    scaling = Scaling(2, 1).fit_([Record(gone, Y[:20]), Record(U[20:], Y[20:])])
+    assert_allclose(scaling.u_offset, [U[:, 0].mean(), U[20:, 1].mean()])
+    assert_allclose(scaling.u_scale, [U[:, 0].std(), U[20:, 1].std()])
+
+
+def test_a_memory_map_is_scaled_in_pieces(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr("sysid.data.memory_maps.CHUNK", 7)
+    on_disk = np.memmap(tmp_path / "u", np.float64, "w+", shape=U.shape)
+    on_disk[:] = U
+    assert_allclose(Scaling(2, 1).fit_([Record(on_disk, Y)]).u_scale, U.std(0))
+    with pytest.raises(ValueError, match="needs everything in memory"):
+        Scaling(2, 1).fit_([Record(on_disk, Y)], u="robust")

@@ -15,7 +15,8 @@ import sysid
 from sysid.data.records import Record
 from sysid.models import FFN, GRU, LSTM, NARX, RNN, StateSpace
 from sysid.training.checkpoints import load_checkpoint, save_checkpoint
-from sysid.training.losses import FullSequence, OneStep, Subsequence
+from sysid.training.full_sequence import FullSequence
+from sysid.training.losses import OneStep, Subsequence
 from sysid.training.settings import TrainingSettings
 from sysid.training.trainer import Trainer
 
@@ -27,8 +28,8 @@ def fitted(model: sysid.Model, *records: Record) -> sysid.Model:
 
 
 def value(loss) -> float:  # type: ignore[no-untyped-def]
-    batches = list(loss.objectives(torch.Generator()))
-    return sum(share * float(f().detach()) for b in batches for share, f in b) / len(batches)
+    values = [float(o.value()) for o in loss.objectives(torch.Generator())]
+    return sum(values) / len(values)
 
 
 def scaled(model: sysid.Model, y) -> np.ndarray:  # type: ignore[no-untyped-def]
@@ -82,8 +83,7 @@ def test_missing_samples_weigh_nothing() -> None:
     expected = np.mean(error[~np.isnan(y)])
     loss = FullSequence(model, [holes], TrainingSettings())
     assert_allclose(value(loss), expected, rtol=1e-9)
-    for _, objective in next(iter(loss.objectives(torch.Generator()))):
-        objective().backward()
+    next(iter(loss.objectives(torch.Generator()))).backward()
     assert all(p.grad.isfinite().all() for p in model.parameters())
 
 
@@ -155,6 +155,14 @@ CASES = [
     (lambda: GRU(1, 1, 6), {"loss": "full_sequence", "truncate": 60, "schedule": "one_cycle"}),
     (lambda: StateSpace(1, 1, 2), {"length": 30, "batch_size": 64, "optimiser": "adamw"}),
     (lambda: NARX(1, 1, 1, 1), {"loss": "full_sequence", "optimiser": "lbfgs"}),
+    (lambda: NARX(1, 1, 1, 1), {"loss": "full_sequence", "optimiser": "lm"}),
+    (lambda: StateSpace(1, 1, 2), {"loss": "full_sequence", "optimiser": "lm"}),
+    (lambda: LSTM(1, 1, 3), {"length": 30, "stride": 30, "washout": 5, "optimiser": "lm"}),
+    (lambda: StateSpace(1, 1, 2), {"loss": "full_sequence", "optimiser": "lbfgs"}),
+    (
+        lambda: NARX(1, 1, 1, 1),
+        {"loss": "full_sequence", "optimiser": "lm", "horizons": [1, 5], "horizon_epochs": 1},
+    ),
     (lambda: RNN(1, 1, 4), {"length": 30, "optimiser": "sgd", "momentum": 0.5, "clip": 1.0}),
     (lambda: RNN(1, 1, 4), {"length": 30, "schedule": "plateau", "batch_size": 32}),
 ]

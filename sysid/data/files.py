@@ -17,7 +17,7 @@ import pandas as pd
 from sysid.data.records import Record
 
 # What a file keeps of a record beside its columns, as JSON under this name.
-_METADATA = "sysid_record"
+METADATA = "sysid_record"
 # What a table keeps of the arrays that are not as long as the usual one.
 _LENGTHS = "other_lengths"
 
@@ -175,7 +175,7 @@ def _read_text(path: Path) -> Loaded:
 
 def _read_parquet(path: Path) -> Loaded:
     frame = pd.read_parquet(path, engine="pyarrow")
-    stored = frame.attrs.get(_METADATA)
+    stored = frame.attrs.get(METADATA)
     return frame, json.loads(stored) if stored else None
 
 
@@ -202,7 +202,7 @@ def _frame(arrays: dict[str, Any]) -> Loaded:
     columns: dict[str, Any] = {}
     for name, value in arrays.items():
         array = np.asarray(value)
-        if name == _METADATA:
+        if name == METADATA:
             text = array.item() if array.size == 1 else "".join(chr(int(c)) for c in array.ravel())
             stored = json.loads(str(text))
             continue
@@ -238,13 +238,13 @@ def _write_text(record: Record, path: Path, delimiter: str = ",") -> None:
 
 def _write_parquet(record: Record, path: Path) -> None:
     frame = record.to_frame()
-    frame.attrs[_METADATA] = _metadata(record)
+    frame.attrs[METADATA] = _metadata(record)
     frame.to_parquet(path, engine="pyarrow", index=False)
 
 
 def _write_npz(record: Record, path: Path) -> None:
     with path.open("wb") as f:
-        arrays: dict[str, Any] = {_METADATA: np.array(_metadata(record)), **_channels(record)}
+        arrays: dict[str, Any] = {METADATA: np.array(_metadata(record)), **_channels(record)}
         np.savez(f, **arrays)
 
 
@@ -253,7 +253,7 @@ def _write_mat(record: Record, path: Path) -> None:
 
     with path.open("wb") as f:
         savemat(
-            cast(Any, f), {_METADATA: _metadata(record), **_channels(record)}, long_field_names=True
+            cast(Any, f), {METADATA: _metadata(record), **_channels(record)}, long_field_names=True
         )
 
 

@@ -10,10 +10,9 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from sysid.data.columns import column, uniform_step
+from sysid.data.memory_maps import CHUNK, chunks, release
 
 Array = NDArray[np.float64]
-
-_CHUNK = 1 << 20  # samples looked at together, so that checking a memory map stays small
 
 
 class Record:
@@ -204,12 +203,18 @@ class Record:
 
     def complete(self) -> NDArray[np.bool_]:
         """Return ``(N,)``: whether nothing is missing at sample ``k``."""
-        mask = np.ones(len(self), dtype=bool)
-        for block in (self._u, self._y):
-            for start in range(0, len(block), _CHUNK):
-                piece = block[start : start + _CHUNK]
-                mask[start : start + _CHUNK] &= ~np.isnan(piece).any(axis=1)
-        return mask
+        u, y = ([np.isnan(p).any(axis=1) for p in chunks(b)] for b in (self._u, self._y))
+        return ~(np.concatenate(u) | np.concatenate(y))
+
+    def pieces(self, size: int = CHUNK, overlap: int = 0) -> Iterator[Record]:
+        """Yield pieces of ``size`` samples more than the ``overlap`` with the one before.
+
+        What was read of a memory map is let go after each.
+        """
+        for start in range(0, len(self) - overlap, size):
+            yield self[start : start + size + overlap]
+            release(self._u)
+            release(self._y)
 
     def replace(self, **changes: Any) -> Record:
         """Return a record with some arguments of the constructor changed.
@@ -347,8 +352,8 @@ def _channels(values: ArrayLike | None, kind: str, names: Sequence[str] | None, 
         shared = block.dtype == np.float64 and not block.flags.writeable
         block = block if shared else np.array(block, dtype=np.float64, order="C")
         block.setflags(write=False)
-    for start in range(0, len(block), _CHUNK):
-        bad = np.argwhere(np.isinf(block[start : start + _CHUNK]))
+    for start, piece in zip(range(0, len(block), CHUNK), chunks(block), strict=True):
+        bad = np.argwhere(np.isinf(piece))
         if len(bad):
             row, column = int(bad[0, 0]) + start, int(bad[0, 1])
             label = names[column] if names is not None and column < len(names) else None

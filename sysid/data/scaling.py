@@ -9,11 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sysid.data.memory_maps import chunks
 from sysid.data.records import Array, Record
 
 SCALERS = ("standard", "minmax", "robust", "none")
-
-_CHUNK = 1 << 20  # samples a step, so that a memory map is read in one pass
 
 
 class Scaling(nn.Module):
@@ -56,17 +55,17 @@ class Scaling(nn.Module):
             blocks = [getattr(r, name) for r in records]
             if blocks[0].shape[1] == 0:
                 continue
+            offset, scale, std, seen = _affine(kind, blocks)
             names = records[0].u_names if name == "u" else records[0].y_names
-            for i, channel in enumerate(names):
-                if all(np.isnan(b[:, i]).all() for b in blocks):
+            for channel, count in zip(names, seen, strict=True):
+                if count == 0:
                     raise ValueError(
                         f"channel {channel!r} must have measured values to scale by, got none"
                     )
-            offset, scale = _affine(kind, blocks)
             getattr(self, f"{name}_offset").copy_(torch.tensor(offset))
             getattr(self, f"{name}_scale").copy_(torch.tensor(scale))
             if name == "y":
-                self.y_std.copy_(torch.tensor(_affine("standard", blocks)[1]))
+                self.y_std.copy_(torch.tensor(std))
         return self
 
     def scale_u(self, u: Tensor) -> Tensor:
@@ -76,6 +75,18 @@ class Scaling(nn.Module):
     def scale_y(self, y: Tensor) -> Tensor:
         """Return outputs ``(..., ny)`` in the network's own units."""
         return (y - self.y_offset) / self.y_scale
+
+    def scaled(self, record: Record) -> Record:
+        """Return a record in the network's own units."""
+        u, y = (
+            torch.tensor(np.asarray(b, dtype=np.float64), device=self.u_scale.device)
+            for b in (record.u, record.y)
+        )
+        return Record(
+            self.scale_u(u).cpu().numpy() if record.nu else None,
+            self.scale_y(y).cpu().numpy(),
+            name=record.name,
+        )
 
     def unscale_y(self, y: Tensor) -> Tensor:
         """Return outputs ``(..., ny)`` in physical units."""
@@ -89,22 +100,50 @@ class Scaling(nn.Module):
         return self
 
 
-def _affine(kind: str, blocks: list[Array]) -> tuple[Array, Array]:
-    """Return offset and scale of all blocks together, by scikit-learn's scaler."""
-    width = blocks[0].shape[1]
-    if kind == "none":
-        return np.zeros(width), np.ones(width)
-    from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
+def _affine(kind: str, blocks: list[Array]) -> tuple[Array, Array, Array, Array]:
+    """Return offset, scale, standard deviation and count of each channel over all blocks.
 
-    if kind == "robust":  # needs the quantiles of everything at once
-        robust: Any = RobustScaler().fit(np.concatenate(blocks))
-        return robust.center_, robust.scale_
+    One pass over the data by scikit-learn's scalers, unless the kind is ``robust``, which needs
+    everything at once.
+    """
+    from sklearn.preprocessing import MinMaxScaler, StandardScaler
+
     if kind not in SCALERS:
         raise ValueError(f"scaler must be one of {', '.join(SCALERS)}, got {kind!r}")
-    scaler: Any = StandardScaler() if kind == "standard" else MinMaxScaler((-1, 1))
-    for block in blocks:
-        for start in range(0, len(block), _CHUNK):
-            scaler.partial_fit(np.asarray(block[start : start + _CHUNK], dtype=np.float64))
+    width = blocks[0].shape[1]
+    standard: list[Any] = [StandardScaler() for _ in range(width)]
+    extreme: list[Any] = [MinMaxScaler((-1, 1)) for _ in range(width)]
+    seen = np.zeros(width)
+    for piece in (p for b in blocks for p in chunks(b)):
+        for i in range(width):
+            # Channel by channel: a piece in which one is missing would make its mean NaN.
+            values = np.asarray(piece[:, i], dtype=np.float64)
+            values = values[~np.isnan(values), None]
+            if len(values):
+                seen[i] += len(values)
+                standard[i].partial_fit(values)
+                extreme[i].partial_fit(values)
+    if not seen.all():
+        return np.zeros(width), np.ones(width), np.ones(width), seen
+    std = np.concatenate([s.scale_ for s in standard])
     if kind == "standard":
-        return scaler.mean_, scaler.scale_
-    return -scaler.min_ / scaler.scale_, 1 / scaler.scale_
+        return np.concatenate([s.mean_ for s in standard]), std, std, seen
+    if kind == "minmax":
+        factor = np.concatenate([s.scale_ for s in extreme])
+        return -np.concatenate([s.min_ for s in extreme]) / factor, 1 / factor, std, seen
+    if kind == "robust":
+        return *_robust(blocks), std, seen
+    return np.zeros(width), np.ones(width), std, seen
+
+
+def _robust(blocks: list[Array]) -> tuple[Array, Array]:
+    """Return median and quartile range."""
+    from sklearn.preprocessing import RobustScaler
+
+    if any(isinstance(b, np.memmap) for b in blocks):
+        raise ValueError(
+            'scaler must be "standard", "minmax" or "none" for records on a disk, got "robust", '
+            "which needs everything in memory"
+        )
+    robust: Any = RobustScaler().fit(np.concatenate(blocks))
+    return robust.center_, robust.scale_

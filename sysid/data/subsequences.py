@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from sysid.data.memory_maps import CHUNK, release
 from sysid.data.records import Array, Record, as_records
 from sysid.data.scaling import Scaling
 
@@ -81,6 +82,7 @@ class Subsequences(Dataset[tuple[Tensor, Tensor]]):
             offsets = np.cumsum([0, *(len(r) for r in pool[:-1])])
             where = np.zeros(len(pool), dtype=np.int64)
         self._storages = storages
+        self._mapped = [b for r in pool for b in (r.u, r.y) if isinstance(b, np.memmap)]
         table = [
             (where[i], a + offsets[i], self._count(b - a))
             for i, record_runs in enumerate(runs)
@@ -90,6 +92,11 @@ class Subsequences(Dataset[tuple[Tensor, Tensor]]):
         columns = torch.tensor(np.array(table, dtype=np.int64).T.copy())
         self._storage_of_run, self._first_of_run, counts = columns
         self._ends = counts.cumsum(0)
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether windows are read from a disk, and converted, batch by batch."""
+        return self._convert_batches
 
     def __len__(self) -> int:
         return int(self._ends[-1])
@@ -138,11 +145,20 @@ class Subsequences(Dataset[tuple[Tensor, Tensor]]):
         return torch.stack([self._storage_of_run[run], start], dim=1)
 
     def gather(self, places: Tensor) -> tuple[Tensor, Tensor]:
-        """Copy the windows at the places that ``locate`` found; shapes as for ``batch``."""
+        """Copy the windows at the places that ``locate`` found; shapes as for ``batch``.
+
+        Of a record on a disk, their pages alone are read, and let go when they are copied.
+        """
+        u, y = self._copied(places)
+        for block in self._mapped:
+            release(block)
+        return self._converted(u, y)
+
+    def _copied(self, places: Tensor) -> tuple[Tensor, Tensor]:
         if len(self._storages) == 1:
             u, y = self._storages[0]
             start = places[:, 1].to(u.device)
-            return self._converted(self._gathered(u, start), self._gathered(y, start))
+            return self._gathered(u, start), self._gathered(y, start)
         shape = (len(places), self.length)
         out_u, out_y = (block.new_empty(*shape, block.shape[1]) for block in self._storages[0])
         for s in places[:, 0].unique().tolist():
@@ -150,7 +166,7 @@ class Subsequences(Dataset[tuple[Tensor, Tensor]]):
             u, y = self._storages[s]
             start = places[chosen, 1]
             out_u[chosen], out_y[chosen] = self._gathered(u, start), self._gathered(y, start)
-        return self._converted(out_u, out_y)
+        return out_u, out_y
 
     def _gathered(self, block: Tensor, start: Tensor) -> Tensor:
         """Copy windows out of a block by one indexing operation on the view of all windows."""
@@ -201,10 +217,16 @@ class Subsequences(Dataset[tuple[Tensor, Tensor]]):
 
 def _runs(record: Record) -> NDArray[np.int64]:
     """Return first and end of each stretch without missing samples, ``(runs, 2)``."""
-    complete = record.complete()
-    change = np.flatnonzero(complete[1:] != complete[:-1]) + 1
-    edges = [*([0] if complete[0] else []), *change, *([len(complete)] if complete[-1] else [])]
-    return np.asarray(edges, dtype=np.int64).reshape(-1, 2)
+    edges: list[NDArray[np.int64]] = []
+    before = False
+    for i, piece in enumerate(record.pieces()):
+        complete = piece.complete()
+        change = np.flatnonzero(np.diff(complete, prepend=before))
+        edges.append(change.astype(np.int64) + i * CHUNK)
+        before = bool(complete[-1])
+    if before:
+        edges.append(np.array([len(record)], dtype=np.int64))
+    return np.concatenate(edges).reshape(-1, 2)
 
 
 def _tensor(block: Array) -> Tensor:

@@ -39,7 +39,7 @@ class FilesData(_Section):
     y: list[str] | None = None
     time: str | None = None
     sampling_time: float | None = Field(None, gt=0, allow_inf_nan=False)
-    n_init: int = Field(0, ge=0, description="of the test records")
+    n_init: int = Field(0, ge=0, description="of the test and validation records")
 
 
 class BenchmarkData(_Section):

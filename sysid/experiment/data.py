@@ -66,14 +66,18 @@ def load_data(config: Config, data_dir: str | None = None, gap: int | None = Non
 def _named_data(config: Config, data_dir: str | None, gap: int | None) -> Data:
     section = config.data
     test: list[Record]
+    n_init = 0
     if isinstance(section, FilesData):
         train = [_read(p, section) for p in section.train]
         test = [_read(p, section).replace(n_init=section.n_init) for p in section.test]
+        n_init = section.n_init
         if isinstance(section.valid, list):
-            return Data(train, [_read(p, section) for p in section.valid], test)
+            valid = [_read(p, section).replace(n_init=n_init) for p in section.valid]
+            return Data(train, valid, test)
     elif isinstance(section, BenchmarkData):
         benchmark = load_benchmark(section.name, data_dir)
         train, test = benchmark.train, benchmark.test
+        n_init = test[0].n_init
     else:
         train, test = [_generated(section, 0, "train")], [_generated(section, 1, "test")]
     if not isinstance(section.valid, Fraction):
@@ -83,7 +87,8 @@ def _named_data(config: Config, data_dir: str | None, gap: int | None) -> Data:
         gap = split_gap(config.training, model)
         _refuse_longer_than(train, config.training, model)
     train, valid = split_time(train, section.valid.fraction, gap)
-    return Data(train, valid, test)
+    # Held-out data are simulated as test data will be.
+    return Data(train, [v.replace(n_init=n_init) for v in valid], test)
 
 
 def _refuse_longer_than(records: list[Record], settings: TrainingSettings, model: Model) -> None:

@@ -23,6 +23,7 @@ from sysid.models import Model
 from sysid.models.files import load, save
 from sysid.training.checkpoints import load_checkpoint, save_checkpoint
 from sysid.training.fit import FitResult, run_to_end
+from sysid.training.multistart import fit_starts
 from sysid.training.trainer import Trainer
 
 MODEL_FILE = "model.safetensors"
@@ -86,7 +87,11 @@ def train_config(
             save_checkpoint(trainer.state_dict(), directory / CHECKPOINT_FILE)
             last[0] = time.perf_counter()
 
-    result = run_to_end(trainer, progress, keep)
+    if config.training.starts > 1:
+        model = config.build_model(data.train[0].nu, data.train[0].ny)
+        result = fit_starts(model, data.train, data.valid or None, config.settings())
+    else:
+        result = run_to_end(trainer, progress, keep)
     seconds = time.perf_counter() - started
     scores = _finish(directory, config, data, result, seconds, trackers)
     if result.stopped_because != "interrupted":
@@ -109,6 +114,11 @@ def _finish(
     model = result.model
     save(model, directory / MODEL_FILE)
     result.history.to_csv(directory / "history.csv", index=False)
+    if result.starts:
+        (directory / "starts").mkdir(exist_ok=True)
+        for i, start in enumerate(result.starts):
+            save(start.model, directory / "starts" / f"{i}.safetensors")
+        result.spread.to_csv(directory / "starts.csv", index=False)
     parts = {"test": data.test, "valid": data.valid}
     if not (data.test or data.valid):
         parts["train"] = data.train
@@ -143,7 +153,8 @@ def _finish(
         figures=figures,
         notes=[
             f"Training stopped because of {result.stopped_because} after "
-            f"{len(result.history)} epochs; the weights are those of epoch {result.best_epoch}."
+            f"{len(result.history)} epochs; the weights are those of epoch {result.best_epoch}.",
+            f"Optimiser: {result.optimiser}.",
         ],
     )
     return scores

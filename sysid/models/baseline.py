@@ -10,11 +10,10 @@ import torch
 from torch import nn
 
 from sysid.data.records import Array, Record
-from sysid.data.regressors import Orders, narx_regressors
+from sysid.data.regressors import Orders
 from sysid.data.scaling import Scaling
+from sysid.models.arx import fit_arx, regression_pieces
 from sysid.models.narx import NARX
-
-_CHUNK = 1 << 17  # rows of the regression that are in memory together
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,39 +74,27 @@ class Baseline:
         return cls((na, nb, nk), weight, constant, mean)
 
 
-def fit_baseline(records: list[Record], na: int, nb: int, nk: int = 0) -> Baseline:
+def fit_baseline(
+    records: list[Record], na: int, nb: int, nk: int = 0, scaling: Scaling | None = None
+) -> Baseline:
     """Fit mean and ARX model by least squares.
-
-    The regression is reduced chunk by chunk to its triangular factor, so that memory does
-    not grow with the records.
 
     Args:
         records: training records.
         na: largest output lag.
         nb: largest input lag.
         nk: smallest input lag.
+        scaling: standard scaling that was fitted to the records, to save a pass over them.
     """
     lag = Orders(na, nb, nk).max_lag
-    scaling = Scaling(records[0].nu, records[0].ny).fit_(records)
-    shift_u, scale_u = scaling.u_offset.numpy(), scaling.u_scale.numpy()
-    shift_y, scale_y = scaling.y_offset.numpy(), scaling.y_scale.numpy()
-    triangle: Array | None = None
-    rows = 0
-    for record in records:
-        for start in range(0, len(record) - lag, _CHUNK):
-            part = record[start : start + _CHUNK + lag]
-            scaled = Record(
-                (part.u - shift_u) / scale_u if part.nu else None, (part.y - shift_y) / scale_y
-            )
-            phi, target = narx_regressors(scaled, na, nb, nk)
-            block = np.hstack([phi, np.ones((len(phi), 1)), target])
-            rows += len(block)
-            stacked = block if triangle is None else np.vstack([triangle, block])
-            triangle = np.asarray(np.linalg.qr(stacked, mode="r"))
-    ny = records[0].ny
-    if triangle is None or rows < triangle.shape[1]:
+    if scaling is None:
+        scaling = Scaling(records[0].nu, records[0].ny).fit_(records)
+    shift_u, scale_u = scaling.u_offset.cpu().numpy(), scaling.u_scale.cpu().numpy()
+    shift_y, scale_y = scaling.y_offset.cpu().numpy(), scaling.y_scale.cpu().numpy()
+    pieces = (scaling.scaled(p) for p in regression_pieces(records, lag))
+    solution = fit_arx(pieces, na, nb, nk)
+    if solution is None:
         return Baseline((na, nb, nk), None, shift_y, shift_y)
-    solution, *_ = np.linalg.lstsq(triangle[:, :-ny], triangle[:, -ny:], rcond=None)
     # From scaled to physical units: phi_s = (phi - shift) / scale, column by column.
     shift = np.concatenate([np.tile(shift_y, na), np.tile(shift_u, nb - nk + 1)])
     scale = np.concatenate([np.tile(scale_y, na), np.tile(scale_u, nb - nk + 1)])

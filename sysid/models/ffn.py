@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import ClassVar
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sysid.models.model import Carried, GapTolerant, Model, check_choice, check_count
+from sysid.models.sensitivities import Block, row_jacobian
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "tanh": nn.Tanh,
@@ -94,6 +95,23 @@ class FFN(GapTolerant, Model):
     ) -> tuple[Tensor, Carried]:
         """Apply the network sample by sample; there is nothing to carry."""
         return self.core(u), ()
+
+    def window_sensitivities(
+        self,
+        u: Tensor,
+        y: Tensor,
+        block: int = 2000,
+        with_state: bool = False,
+        state: Tensor | None = None,
+        washout: int = 0,
+    ) -> Iterator[Block]:
+        """Do what ``sensitivities`` does for a batch of windows."""
+        batch, time, _ = u.shape
+        for start in range(0, time, block):
+            piece = u[:, start : start + block]
+            y_hat, jacobian = row_jacobian(self, self.core, piece.flatten(0, 1))
+            shape = (batch, piece.shape[1])
+            yield Block(start, y_hat.unflatten(0, shape), jacobian.unflatten(0, shape))
 
     def _simulate(self, u: Tensor, y: Tensor | None, n_init: int) -> Tensor:
         return self.core(u)

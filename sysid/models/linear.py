@@ -2,25 +2,118 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.linalg
 
 from sysid.data.records import Array
+from sysid.models.impulse_response import balanced_realisation, estimate_impulse_response
+
+_RADII = (0.999, 0.99999)  # that poles are pulled back to: the second for plants that integrate
+_RESPONSE = 200  # samples of the impulse response
 
 
 @dataclass(frozen=True)
 class LinearStateSpace:
-    """``x(k+1) = A x(k) + B u(k)``, ``y(k) = C x(k) + D u(k)``."""
+    """``x(k+1) = A x(k) + B u(k)``, ``y(k) = C x(k) + D u(k) + constant``."""
 
     A: Array
     B: Array
     C: Array
     D: Array
+    constant: Array  # (ny,)
+
+    def states(self, u: Array) -> Array:
+        """Return ``x(k)``, ``(N, nx)``, from rest; a missing input counts as zero."""
+        driven = np.nan_to_num(u) @ self.B.T
+        out = np.empty((len(u), len(self.A)))
+        x = np.zeros(len(self.A))
+        for k, step in enumerate(driven):
+            out[k] = x
+            x = self.A @ x + step
+        return out
 
 
 def estimate_state_space(
+    blocks: list[tuple[Array, Array]], nx: int, feedthrough: bool = True
+) -> LinearStateSpace:
+    """Estimate a linear model of order ``nx`` whose simulation is near the measured outputs.
+
+    Of a subspace estimate, which also works for a plant that integrates or runs in closed loop,
+    and of a balanced realisation of the regularised impulse response, which is the better one
+    where what is not linear looks like noise, the one with the smaller simulation error on the
+    records. ``C``, ``D`` and the constant are fitted to the simulated states by least squares.
+
+    Args:
+        blocks: ``(u, y)`` of each record, ``(N, nu)`` and ``(N, ny)``, near zero mean. Rows
+            with a missing sample in reach are left out.
+        nx: order.
+        feedthrough: whether to estimate ``D``; else it is zero.
+
+    Returns:
+        A model whose states have unit variance over the records, with its poles inside the
+        unit circle.
+
+    Raises:
+        ValueError: if the records are too short for the order.
+    """
+    subspace = subspace_estimate(blocks, nx, feedthrough)
+    if blocks[0][0].shape[1] == 0:  # from rest it would stay there
+        return replace(subspace, A=_stable(subspace.A, _RADII[0]))
+    candidates = [replace(subspace, A=_stable(subspace.A, r)) for r in _RADII]
+    candidates += _from_impulse_response(blocks, nx, feedthrough)
+    tried = [_with_fitted_outputs(c, blocks, feedthrough) for c in candidates]
+    return min(tried, key=lambda pair: pair[1])[0]
+
+
+def _from_impulse_response(
+    blocks: list[tuple[Array, Array]], nx: int, feedthrough: bool
+) -> list[LinearStateSpace]:
+    """Return the balanced realisation, if the records are long enough."""
+    nu, ny = blocks[0][0].shape[1], blocks[0][1].shape[1]
+    length = min(_RESPONSE, max(len(y) for _, y in blocks) // 4)
+    if (length // 2 - 1) * min(nu, ny) < nx:
+        return []
+    try:
+        response = estimate_impulse_response(blocks, length, feedthrough)
+    except ValueError:  # too many gaps
+        return []
+    a, b, c, d = balanced_realisation(response, nx)
+    return [LinearStateSpace(_stable(a, _RADII[0]), b, c, d, np.zeros(ny))]
+
+
+def _with_fitted_outputs(
+    model: LinearStateSpace, blocks: list[tuple[Array, Array]], feedthrough: bool
+) -> tuple[LinearStateSpace, float]:
+    """Scale the states to unit variance and fit the outputs; also return the mean square error.
+
+    Records start from rest, and where they did not the first samples of a stretch do not count.
+    """
+    states, inputs, outputs = [], [], []
+    for u, y in blocks:
+        x = model.states(u)
+        settled = np.arange(len(y)) >= min(_RESPONSE, len(y) // 4)
+        seen = settled & np.isfinite(y).all(axis=1) & np.isfinite(x).all(axis=1)
+        states.append(x[seen])
+        inputs.append(u[seen])
+        outputs.append(y[seen])
+    x, u, y = (np.vstack(parts) for parts in (states, inputs, outputs))
+    if len(y) <= x.shape[1] + u.shape[1]:
+        return model, math.inf
+    size = x.std(axis=0)
+    size = np.where((size > 0) & np.isfinite(size), size, 1.0)
+    design = np.hstack([x / size, u if feedthrough else u[:, :0], np.ones((len(x), 1))])
+    weights = _ridge(design, y).T
+    nx = x.shape[1]
+    d = weights[:, nx:-1] if feedthrough else np.zeros_like(model.D)
+    a = model.A * size / size[:, None]
+    fitted = LinearStateSpace(a, model.B / size[:, None], weights[:, :nx], d, weights[:, -1])
+    return fitted, float(np.mean((design @ weights.T - y) ** 2))
+
+
+def subspace_estimate(
     blocks: list[tuple[Array, Array]], nx: int, feedthrough: bool = True
 ) -> LinearStateSpace:
     """Estimate a linear model of order ``nx`` by predictor-based subspace identification.
@@ -32,14 +125,9 @@ def estimate_state_space(
     integrates or runs in closed loop, since the predictor is stable where the plant is not.
 
     Args:
-        blocks: ``(u, y)`` of each record, ``(N, nu)`` and ``(N, ny)``, near zero mean. Rows
-            with a missing sample in reach are left out.
+        blocks: as for ``estimate_state_space``.
         nx: order.
         feedthrough: whether to estimate ``D``; else it is zero.
-
-    Returns:
-        A model whose states have unit variance over the records, with its poles inside the
-        unit circle.
 
     Raises:
         ValueError: if the records are too short for the order.
@@ -82,7 +170,7 @@ def estimate_state_space(
     rows = np.flatnonzero(joins)
     state = np.hstack([x, u, innovation])[rows]
     transition = _ridge(state, x[rows + 1]).T
-    return LinearStateSpace(_stable(transition[:, :nx]), transition[:, nx : nx + nu], c, d)
+    return LinearStateSpace(transition[:, :nx], transition[:, nx : nx + nu], c, d, np.zeros(ny))
 
 
 def _stacked(
@@ -118,7 +206,7 @@ def _ridge(design: Array, target: Array) -> Array:
     return out
 
 
-def _stable(a: Array, radius: float = 0.999) -> Array:
+def _stable(a: Array, radius: float) -> Array:
     """Pull the eigenvalues outside ``radius`` back onto it: a free run must not explode."""
     values, vectors = np.linalg.eig(a)
     size = np.abs(values)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -14,12 +15,23 @@ from torch import Tensor, nn
 from sysid.data.hiding import measured_channels
 from sysid.data.records import Array, Record, same_sampling_time
 from sysid.data.scaling import Scaling
+from sysid.models.sensitivities import Block
 
 if TYPE_CHECKING:
     from sysid.deploy.stream import Stream
     from sysid.models.baseline import Baseline
 
 Carried = tuple[Tensor, ...]
+
+_DESCRIPTION = (
+    "u_names",
+    "y_names",
+    "u_units",
+    "y_units",
+    "sampling_time",
+    "baseline",
+    "fitted",
+)
 
 
 class Model(nn.Module, ABC):
@@ -98,6 +110,23 @@ class Model(nn.Module, ABC):
         self.sampling_time = record.sampling_time
         self.fitted = True
 
+    def fresh(self, seed: int) -> Self:
+        """Return a model with the same arguments, its weights drawn from a seed."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return type(self)(**self.arguments)
+
+    def take(self, other: Model) -> None:
+        """Take the weights, the scaling and the description of a model with the same arguments."""
+        self.to(device=other.device, dtype=other.dtype)
+        self.load_state_dict(other.state_dict())
+        self.describe_as(other)
+
+    def describe_as(self, other: Model) -> None:
+        """Take channel names, units, the sampling time and the baseline of another model."""
+        for name in _DESCRIPTION:
+            setattr(self, name, getattr(other, name))
+
     def initialise(self, records: list[Record]) -> None:
         """Start the linear part from a linear model of the training records, if there is one."""
 
@@ -118,6 +147,58 @@ class Model(nn.Module, ABC):
         Returns:
             ``y_hat`` of shape ``(batch, time, ny)``, and what the next call carries on.
         """
+
+    @property
+    def state_size(self) -> int:
+        """Numbers in the state that a simulation starts from, beside measured samples."""
+        return 0
+
+    def sensitivities(
+        self,
+        u: Tensor,
+        y: Tensor,
+        block: int = 2000,
+        with_state: bool = True,
+        *,
+        state: Tensor | None = None,
+        washout: int = 0,
+    ) -> Iterator[Block]:
+        """Simulate one record with the derivatives of its outputs, in the network's own units.
+
+        The simulation is that of ``unfold``; memory does not grow with the record.
+
+        Args:
+            u: ``(N, nu)``.
+            y: ``(N, ny)``; what may start the simulation, as for ``unfold``.
+            block: most samples of a block.
+            with_state: whether to add the derivatives to the initial state.
+            state: ``(state_size,)`` to start from; the model's own initial state if ``None``.
+            washout: as for ``unfold``.
+
+        Yields:
+            Blocks in the order of time: ``y_hat`` of shape ``(m, ny)`` and ``jacobian`` of
+            shape ``(m, ny, P)``, with ``state_size`` columns more if ``with_state``.
+
+        Raises:
+            ValueError: for a state of another size, or a model that sees the future.
+        """
+        if state is not None and state.shape != (self.state_size,):
+            raise ValueError(f"state must have {self.state_size} numbers, got {tuple(state.shape)}")
+        batch = None if state is None else state[None]
+        for part in self.window_sensitivities(u[None], y[None], block, with_state, batch, washout):
+            yield Block(part.start, part.y_hat[0], part.jacobian[0])
+
+    @abstractmethod
+    def window_sensitivities(
+        self,
+        u: Tensor,
+        y: Tensor,
+        block: int = 2000,
+        with_state: bool = False,
+        state: Tensor | None = None,
+        washout: int = 0,
+    ) -> Iterator[Block]:
+        """Do what ``sensitivities`` does for a batch ``(batch, time, ...)`` of windows."""
 
     @abstractmethod
     def _simulate(self, u: Tensor, y: Tensor | None, n_init: int) -> Tensor:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from sysid.data.records import Record
-from sysid.data.regressors import Orders, narx_regressors
+from sysid.data.regressors import Orders
+from sysid.models.arx import fit_arx, regression_pieces
 from sysid.models.ffn import layers
 from sysid.models.model import Carried, GapTolerant, Model
+from sysid.models.sensitivities import Block, Recurrence, unfold_sensitivities, weight_count
 
 _ROWS = 4096  # windows predicted together; bounds the memory of a long record
 
@@ -152,6 +154,36 @@ class NARX(GapTolerant, Model):
         start = u_all.shape[1] - self.n_memory
         return y_hat, (u_all[:, start:], y_all[:, start:])
 
+    def window_sensitivities(
+        self,
+        u: Tensor,
+        y: Tensor,
+        block: int = 2000,
+        with_state: bool = False,
+        state: Tensor | None = None,
+        washout: int = 0,
+    ) -> Iterator[Block]:
+        """Do what ``sensitivities`` does for a batch of windows."""
+        n, (batch, time, _) = self.n_memory, u.shape
+        count = weight_count(self)
+        yield Block(0, y[:, :n], u.new_zeros(batch, n, self.ny, count))
+
+        def advance(y_now: Tensor, past: Tensor) -> Tensor:
+            return torch.cat([y_now, past], dim=1)[:, : past.shape[1]]
+
+        lags = [u[:, n - lag : time - lag] for lag in range(self.nk, self.nb + 1)]
+        past = y[:, n - self.na : n].flip(1).flatten(1)  # newest first
+        for part, _, _ in unfold_sensitivities(
+            self,
+            Recurrence(lambda past, phi_u: self.core(torch.cat([past, phi_u], -1)), advance),
+            torch.cat(lags, dim=-1),
+            past,
+            past.new_zeros(*past.shape, count),
+            self.ny,
+            block,
+        ):
+            yield part._replace(start=n + part.start)
+
     def _simulate(self, u: Tensor, y: Tensor | None, n_init: int) -> Tensor:
         start = y if y is not None else u.new_zeros(0, self.ny)
         held = max(self.n_memory - n_init, 0)  # a lag before the first sample holds it
@@ -179,25 +211,19 @@ class NARX(GapTolerant, Model):
         """Put the linear ARX model found by least squares into the linear path."""
         if self.linear_path is None:
             return
-        scaled = [self._scaled_record(r) for r in records]
-        phi, target = narx_regressors(scaled, self.na, self.nb, self.nk)
-        rows = torch.tensor(phi)
-        rows = torch.cat([rows, rows.new_ones(len(rows), 1)], dim=1)
-        solution = torch.linalg.lstsq(rows, torch.tensor(target), driver="gelsd").solution
+        pieces = (self.scaling.scaled(p) for p in regression_pieces(records, self.n_memory))
+        solution = fit_arx(pieces, self.na, self.nb, self.nk)
+        if solution is None:
+            return
         last = self.network[-1]
         if not isinstance(last, nn.Linear):
             raise TypeError("the last layer must be linear")
         with torch.no_grad():
-            self.linear_path.weight.copy_(solution[:-1].T)
-            last.bias.copy_(solution[-1])
+            self.linear_path.weight.copy_(torch.tensor(solution[:-1].T))
+            last.bias.copy_(torch.tensor(solution[-1]))
             # Small, not zero: the network starts next to the linear model, with gradients
             # that differ from neuron to neuron.
             last.weight.mul_(0.01)
-
-    def _scaled_record(self, record: Record) -> Record:
-        u = self.scaling.scale_u(torch.tensor(record.u).to(self.device)).cpu().numpy()
-        y = self.scaling.scale_y(torch.tensor(record.y).to(self.device)).cpu().numpy()
-        return Record(u if self.nu else None, y)
 
     def example_input(self) -> Tensor:
         """Return one row of regressors."""

@@ -14,6 +14,8 @@ from sysid.models.linear import estimate_state_space
 from sysid.models.model import Carried, check_count
 from sysid.models.stateful import StatefulModel
 
+_MOST = 1 << 19  # samples that the linear start looks at, the first ones of each record
+
 
 class StateSpace(StatefulModel):
     """Neural state-space model.
@@ -22,8 +24,7 @@ class StateSpace(StatefulModel):
         y(k)   = C x(k) + D u(k) + g(x(k), u(k))
 
     ``f`` and ``g`` are feed-forward networks whose last layers start at zero: the model
-    starts as its linear part, which ``fit`` estimates from the training records by a
-    subspace method.
+    starts as its linear part, which ``fit`` estimates from the training records.
 
     Args:
         nu: number of inputs.
@@ -131,17 +132,15 @@ class StateSpace(StatefulModel):
 
     def initialise(self, records: list[Record]) -> None:
         """Start from the linear state-space model of the training records."""
-        blocks = [
-            (
-                self.scaling.scale_u(torch.tensor(r.u).to(self.device)).cpu().numpy(),
-                self.scaling.scale_y(torch.tensor(r.y).to(self.device)).cpu().numpy(),
-            )
-            for r in records
-        ]
+        most = max(_MOST // len(records), 1)
+        scaled = [self.scaling.scaled(r[:most]) for r in records]
+        blocks = [(r.u, r.y) for r in scaled]
         linear = estimate_state_space(blocks, self.nx, self.feedthrough)
+        constant = self.C.bias if self.g is None else self.g[-1].bias
         with torch.no_grad():
             self.A.weight.copy_(torch.tensor(linear.A))
             self.C.weight.copy_(torch.tensor(linear.C))
+            torch.as_tensor(constant).copy_(torch.tensor(linear.constant))
             if self.B is not None:
                 self.B.weight.copy_(torch.tensor(linear.B))
             if self.D is not None:

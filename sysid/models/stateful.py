@@ -4,43 +4,26 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from sysid.models.ffn import layers
+from sysid.models.initial_state import Encoder, LearnedState, fitted_state
 from sysid.models.model import Carried, Model, check_choice, check_count
+from sysid.models.sensitivities import (
+    Block,
+    Recurrence,
+    row_jacobian,
+    unfold_sensitivities,
+    weight_count,
+)
 
 INITIAL_STATES = ("zero", "learned", "encoder", "estimated")
 
 _ROWS = 4096  # restarts predicted together; bounds the memory of a long record
-
-
-class LearnedState(nn.Module):
-    """An initial state that is trained with the weights, ``(state_size,)``."""
-
-    def __init__(self, state_size: int) -> None:
-        super().__init__()
-        self.value = nn.Parameter(torch.zeros(state_size))
-
-    def forward(self, batch: int) -> Tensor:
-        """Return the state for each of a batch, ``(batch, state_size)``."""
-        return self.value.expand(batch, -1)
-
-
-class Encoder(nn.Module):
-    """Computes the state after a window of ``length`` measured samples of ``u`` and ``y``."""
-
-    def __init__(self, nu: int, ny: int, length: int, state_size: int) -> None:
-        super().__init__()
-        self.network = layers(length * (nu + ny), (max(32, 2 * state_size),), state_size, "tanh")
-
-    def forward(self, u: Tensor, y: Tensor) -> Tensor:
-        """Return ``(batch, state_size)`` from windows ``(batch, length, nu)`` and ``ny``."""
-        out: Tensor = self.network(torch.cat([u.flatten(1), y.flatten(1)], dim=1))
-        return out
 
 
 class StatefulModel(Model):
@@ -94,6 +77,11 @@ class StatefulModel(Model):
     @abstractmethod
     def _pack(self, flat: Tensor) -> Carried:
         """Turn ``(batch, state_size)`` into the state's own tensors."""
+
+    def _flat(self, state: Carried) -> Tensor:
+        """Turn a state, and the output to feed back, into ``(batch, numbers)``."""
+        parts = zip(state, self._dims, strict=False)
+        return torch.cat([t.movedim(d, 0).flatten(1) for t, d in parts], dim=1)
 
     @abstractmethod
     def _run(self, inputs: Tensor, state: Carried) -> tuple[Tensor, Carried]:
@@ -184,17 +172,96 @@ class StatefulModel(Model):
         return torch.cat(pieces, dim=1), (*hidden, y_last)
 
     def unfold(
-        self, u: Tensor, y: Tensor, washout: int = 0, carried: Carried | None = None
+        self,
+        u: Tensor,
+        y: Tensor,
+        washout: int = 0,
+        carried: Carried | None = None,
+        state: Tensor | None = None,
     ) -> tuple[Tensor, Carried]:
-        """Run over windows from the initial state, or on from ``carried``."""
+        """Run over windows from the initial state, or on from ``carried``.
+
+        Args:
+            u: ``(batch, time, nu)``.
+            y: ``(batch, time, ny)``.
+            washout: samples whose outputs are fed back as measured, where there is feedback.
+            carried: what an earlier call returned.
+            state: ``(batch, state_size)`` to start from in place of the model's own.
+        """
         if carried is not None:
             return self._continue(u, carried)
         m = self.n_memory
         if m:
-            y_hat, state = self._continue(u[:, m:], self._encode(u[:, :m], y[:, :m]))
-            return torch.cat([y[:, :m], y_hat], dim=1), state
+            y_hat, after = self._continue(u[:, m:], self._encode(u[:, :m], y[:, :m]))
+            return torch.cat([y[:, :m], y_hat], dim=1), after
         y_before = _delayed(y[:, :washout]) if self.feedback else None
-        return self._continue(u, self._start(u.shape[0]), y_before)
+        start = self._start(len(u)) if state is None else self._from_numbers(state)
+        return self._continue(u, start, y_before)
+
+    def _from_numbers(self, flat: Tensor) -> Carried:
+        """Return the state ``(batch, state_size)``, with a zero output to feed back."""
+        state = self._pack(flat)
+        return (*state, flat.new_zeros(len(flat), self.ny)) if self.feedback else state
+
+    def window_sensitivities(
+        self,
+        u: Tensor,
+        y: Tensor,
+        block: int = 2000,
+        with_state: bool = False,
+        state: Tensor | None = None,
+        washout: int = 0,
+    ) -> Iterator[Block]:
+        """Do what ``sensitivities`` does for a batch of windows."""
+        if not self.causal:
+            raise ValueError(
+                "sensitivities must be of a model that runs forwards, got a bidirectional one; "
+                "train it by its gradient"
+            )
+        m, batch = self.n_memory, len(u)
+        if state is None:
+            x, dx = row_jacobian(self, self._first_state, u[:, :m], y[:, :m])
+        else:
+            x = torch.cat([state, state.new_zeros(batch, self.feedback * self.ny)], dim=1)
+            dx = x.new_zeros(*x.shape, weight_count(self))
+        if with_state:
+            to_itself = torch.eye(x.shape[1], self.state_size, dtype=x.dtype, device=x.device)
+            dx = torch.cat([dx, to_itself.expand(batch, -1, -1)], dim=-1)
+        if m:
+            yield Block(0, y[:, :m], y.new_zeros(batch, m, self.ny, dx.shape[-1]))
+        y_before = _delayed(y[:, :washout]) if self.feedback and not m else y[:, :0]
+        forced = min(y_before.shape[1], u.shape[1])
+        stretches: list[tuple[int, Callable[[Tensor, Tensor], Tensor], Tensor]] = [
+            (m + forced, self._step, u[:, m + forced :])
+        ]
+        if forced:
+            measured = torch.cat([u[:, :forced], y_before[:, :forced]], dim=-1)
+            stretches.insert(0, (0, self._forced_step, measured))
+        for start, step, inputs in stretches:
+            recurrence = Recurrence(step, lambda rows, _: rows[:, self.ny :])
+            pieces = unfold_sensitivities(self, recurrence, inputs, x, dx, self.ny, block)
+            for part, after, change in pieces:
+                x, dx = after, change
+                yield part._replace(start=start + part.start)
+
+    def _first_state(self, u: Tensor, y: Tensor) -> Tensor:
+        """Return the state before the first sample that is simulated, from the encoder's window."""
+        return self._flat(self._encode(u, y) if self.n_memory else self._start(len(u)))
+
+    def _step(self, state: Tensor, u: Tensor) -> Tensor:
+        """Return ``[y(k), x(k+1)]`` for a batch, with feedback of the output in the state."""
+        y_hat, after = self._continue(u[:, None], self._unflat(state))
+        return torch.cat([y_hat[:, 0], self._flat(after)], dim=1)
+
+    def _forced_step(self, state: Tensor, u_and_y: Tensor) -> Tensor:
+        """Do the same with the measured output fed back."""
+        u, y_before = u_and_y[:, None, : self.nu], u_and_y[:, None, self.nu :]
+        y_hat, after = self._continue(u, self._unflat(state), y_before)
+        return torch.cat([y_hat[:, 0], self._flat(after)], dim=1)
+
+    def _unflat(self, flat: Tensor) -> Carried:
+        state = self._pack(flat[:, : self.state_size])
+        return (*state, flat[:, self.state_size :]) if self.feedback else state
 
     def _simulate(self, u: Tensor, y: Tensor | None, n_init: int) -> Tensor:
         if (m := self.n_memory) and y is not None:
@@ -208,7 +275,7 @@ class StatefulModel(Model):
         if y is not None and self.feedback:
             y_before = _delayed(y[None])
         if y is not None and self.initial_state == "estimated" and n_init:
-            state = self._estimated_state(u[:n_init], y)
+            state = self._from_numbers(self._estimated_state(u[:n_init], y)[None])
         return self._continue(u[None], state, y_before)[0][0]
 
     def settle(self, u: Tensor, y: Tensor) -> Carried:
@@ -228,60 +295,23 @@ class StatefulModel(Model):
         if n == 0:
             return state
         if self.initial_state == "estimated":
-            state = self._estimated_state(u, y)
+            state = self._from_numbers(self._estimated_state(u, y)[None])
         if not self.feedback:
             return self._continue(u[None], state)[1]
         _, (*hidden, _) = self._continue(u[None], state, _delayed(y[None])[:, :n])
         return (*hidden, y[None, -1].nan_to_num())
 
-    def _estimated_state(self, u: Tensor, y: Tensor, steps: int = 30) -> Carried:
-        """Return the initial state that fits measured ``y`` best, by least squares.
+    def _estimated_state(self, u: Tensor, y: Tensor) -> Tensor:
+        """Return the initial state, ``(state_size,)``, that fits measured ``y`` best."""
+        y_before = _delayed(y.nan_to_num()[None]) if self.feedback else None
 
-        Damped Gauss-Newton (Levenberg-Marquardt) steps from the zero state; the damping also
-        keeps directions that the data do not see near zero. One forward and backward pass
-        of ``n * ny`` copies gives all rows of the Jacobian.
-        """
-        n, d = y.numel(), self.state_size
-        target, seen = y.flatten().nan_to_num(), ~y.flatten().isnan()
+        def simulate(states: Tensor) -> Tensor:
+            copies = len(states)
+            before = None if y_before is None else y_before.expand(copies, -1, -1)
+            start = self._from_numbers(states)
+            return self._continue(u.expand(copies, -1, -1), start, before)[0]
 
-        def residual(z: Tensor) -> Tensor:
-            state = self._pack(z)
-            if self.feedback:
-                state = (*state, z.new_zeros(len(z), self.ny))
-            y_hat, _ = self._continue(
-                u.expand(len(z), -1, -1),
-                state,
-                _delayed(y.nan_to_num().expand(len(z), -1, -1)) if self.feedback else None,
-            )
-            return (y_hat.flatten(1) - target) * seen  # (copies, n)
-
-        z = target.new_zeros(d)
-        damping: float | None = None
-        with torch.enable_grad():
-            for _ in range(steps):
-                copies = z.expand(n, d).clone().requires_grad_()
-                r = residual(copies)
-                (jacobian,) = torch.autograd.grad(r.diagonal().sum(), copies)
-                e, normal = r[0].detach(), jacobian.T @ jacobian
-                scale = float(normal.diagonal().max())
-                if not scale > 0:
-                    break
-                damping = 1e-3 * scale if damping is None else max(damping / 10, 1e-9 * scale)
-                before, after = float(e @ e), float("inf")
-                while not after < before and damping < 1e9 * scale:
-                    ridge = damping * torch.eye(d, dtype=z.dtype, device=z.device)
-                    step = torch.linalg.solve(normal + ridge, jacobian.T @ e)
-                    with torch.no_grad():
-                        trial = residual((z - step)[None])[0]
-                    after = float(trial @ trial)
-                    damping *= 1 if after < before else 10
-                if not after < before:
-                    break
-                z = z - step
-                if before - after <= 1e-9 * before:
-                    break
-        state = self._pack(z[None].detach())
-        return (*state, z.new_zeros(1, self.ny)) if self.feedback else state
+        return fitted_state(simulate, y, self.state_size)
 
     def _predict(self, u: Tensor, y: Tensor, horizon: int) -> Tensor:
         if self.encoder is not None:

@@ -20,15 +20,37 @@ from sysid.training.trainer import Trainer
 class FitResult:
     """A trained model and how it came about.
 
-    ``history`` has a row per epoch: epoch, train_loss, valid_loss, learning_rate, seconds.
+    ``history`` has a row per epoch: epoch, train_loss, valid_loss, learning_rate, seconds, stage.
     ``best_epoch`` is the one whose weights the model has. ``stopped_because`` is
-    ``max_epochs``, ``patience``, ``seconds``, ``diverged`` or ``interrupted``.
+    ``max_epochs``, ``patience``, ``seconds``, ``gradient`` or ``step`` (nothing is left to
+    improve), ``diverged`` or ``interrupted``. ``optimiser`` is the one that was used, and why.
+    ``best_loss`` is the mean square at the best epoch: of the validation records' free run, or
+    of the training without them. With ``starts`` it is the result of the best one, and all of
+    them are kept in ``starts``.
     """
 
     model: Model
     history: pd.DataFrame
     best_epoch: int
     stopped_because: str
+    optimiser: str
+    best_loss: float
+    starts: tuple[FitResult, ...] = ()
+
+    @property
+    def spread(self) -> pd.DataFrame:
+        """What each start reached: start, best_loss, best_epoch, seconds, stopped_because."""
+        rows = [
+            {
+                "start": i,
+                "best_loss": r.best_loss,
+                "best_epoch": r.best_epoch,
+                "seconds": r.history.seconds.iloc[-1] if len(r.history) else 0.0,
+                "stopped_because": r.stopped_because,
+            }
+            for i, r in enumerate(self.starts or (self,))
+        ]
+        return pd.DataFrame(rows)
 
 
 def fit(
@@ -61,7 +83,12 @@ def fit(
         >>> result.stopped_because
         'max_epochs'
     """
-    return run_to_end(Trainer(model, train, valid, checked_settings(settings)), progress)
+    checked = checked_settings(settings)
+    if checked.starts > 1:
+        from sysid.training.multistart import fit_starts
+
+        return fit_starts(model, train, valid, checked)
+    return run_to_end(Trainer(model, train, valid, checked), progress)
 
 
 def run_to_end(
@@ -74,14 +101,21 @@ def run_to_end(
 
     show = sys.stderr.isatty() if progress is None else progress
     try:
-        with ProgressBar(trainer.settings.max_epochs, show) as bar:
+        with ProgressBar(trainer.most_epochs, show) as bar:
             for epoch in trainer.epochs():
                 bar.update(epoch)
                 if after_epoch is not None:
                     after_epoch(trainer)
     except KeyboardInterrupt:
         trainer.stopped_because = "interrupted"
-    return FitResult(trainer.model, trainer.frame(), trainer.best_epoch, trainer.stopped_because)
+    return FitResult(
+        trainer.model,
+        trainer.frame(),
+        trainer.best_epoch,
+        trainer.stopped_because,
+        trainer.optimiser_reason,
+        trainer.best_loss,
+    )
 
 
 def checked_settings(values: dict[str, Any]) -> TrainingSettings:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 LossName = Literal["one_step", "subsequence", "full_sequence"]
-OptimiserName = Literal["sgd", "adam", "adamw", "lbfgs"]
+OptimiserName = Literal["sgd", "adam", "adamw", "lbfgs", "lm", "auto"]
 ScheduleName = Literal["constant", "cosine", "one_cycle", "plateau"]
 ScalerName = Literal["standard", "minmax", "robust", "none"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -34,21 +34,30 @@ class TrainingSettings(BaseModel):
     batch_size: int | None = Field(
         None, ge=1, description="windows, rows or records a step; null for all at once"
     )
-    optimiser: OptimiserName = "adam"
+    optimiser: OptimiserName = Field(
+        "adam", description="auto chooses lm, lbfgs or adam by the size of model and data"
+    )
     learning_rate: Positive | None = Field(
-        None, description="step size; null for 1e-2 (sgd), 1e-3 (adam, adamw), 1 (lbfgs)"
+        None,
+        description="step size; null for 1e-2 (sgd), 1e-3 (adam, adamw), 1 (first step of lbfgs)",
     )
     momentum: float = Field(0.0, ge=0, lt=1, description="of sgd")
-    weight_decay: float = Field(0.0, ge=0, description="of sgd, adam and adamw")
+    weight_decay: float = Field(0.0, ge=0, description="of sgd, adam, adamw and lm")
     schedule: ScheduleName = "constant"
     clip: Positive | None = Field(None, description="largest norm of the gradient")
     max_epochs: int = Field(100, ge=1)
     patience: int | None = Field(
         None, ge=1, description="epochs without a better validation before stopping"
     )
-    seconds: Positive | None = Field(None, description="time after which no epoch is begun")
+    horizons: list[Annotated[int, Field(ge=1)]] = Field(
+        [], description="steps of free run that are learned first, one after the other"
+    )
+    horizon_epochs: int = Field(20, ge=1, description="most epochs for each of horizons")
+    seconds: Positive | None = Field(
+        None, description="time after which no epoch is begun; at most half of it is for horizons"
+    )
     dtype: Literal["float32", "float64"] | None = Field(
-        None, description="null for float32, and float64 with lbfgs"
+        None, description="null for float32, and float64 with lbfgs and lm"
     )
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     seed: int = Field(0, ge=0, description="of the batches' order and of dropout")
@@ -57,17 +66,29 @@ class TrainingSettings(BaseModel):
     output_weights: list[Positive] | None = Field(
         None, description="importance of each output, beside its scale"
     )
+    starts: int = Field(
+        1, ge=1, description="seeds to train from, in parallel; validation picks the best"
+    )
     linear_start: bool = Field(
         True, description="whether the linear path starts from an estimated linear model"
     )
     history: int = Field(50, ge=1, description="curvature pairs that lbfgs keeps")
+    damping: Positive = Field(1e-2, description="that lm starts with, as a share of diag(J'J)")
+    tolerance: float = Field(
+        1e-9, ge=0, description="relative gradient or step at which lbfgs and lm have ended"
+    )
+
+    @property
+    def at_once(self) -> bool:
+        """Whether the optimiser takes everything at once, and in float64."""
+        return self.optimiser in ("lbfgs", "lm")
 
     @property
     def step_size(self) -> float:
         """The learning rate, or the optimiser's default."""
         if self.learning_rate is not None:
             return self.learning_rate
-        return {"sgd": 1e-2, "adam": 1e-3, "adamw": 1e-3, "lbfgs": 1.0}[self.optimiser]
+        return {"sgd": 1e-2, "lbfgs": 1.0, "lm": 1.0}.get(self.optimiser, 1e-3)
 
     def conflicts(self, kind: str, losses: tuple[str, ...], n_memory: int) -> list[tuple[str, str]]:
         """Return ``(key, message)`` of each setting that the model or the others rule out."""
@@ -90,14 +111,27 @@ class TrainingSettings(BaseModel):
             out.append(("truncate", f"needs loss full_sequence, got {loss}"))
         if self.truncate is not None and self.truncate <= first:
             out.append(("truncate", f"must be more than {first} samples, got {self.truncate}"))
-        if self.optimiser == "lbfgs":
+        if self.at_once:
+            name = self.optimiser
             for key in ("batch_size", "truncate", "clip"):
                 if getattr(self, key) is not None:
-                    out.append((key, "must be null with lbfgs, which takes everything at once"))
+                    out.append((key, f"must be null with {name}, which takes everything at once"))
             if self.schedule != "constant":
-                out.append(("schedule", f"must be constant with lbfgs, got {self.schedule}"))
-            if self.weight_decay:
-                out.append(("weight_decay", f"must be 0 with lbfgs, got {self.weight_decay}"))
+                out.append(("schedule", f"must be constant with {name}, got {self.schedule}"))
+        if self.optimiser == "lbfgs" and self.weight_decay:
+            out.append(("weight_decay", f"must be 0 with lbfgs, got {self.weight_decay}"))
+        if self.optimiser == "lm" and self.learning_rate is not None:
+            out.append(("learning_rate", "must be null with lm, whose damping adapts"))
+        if self.horizons and n_memory == 0 and self.washout == 0 and kind != "ffn":
+            out.append(
+                (
+                    "horizons",
+                    f"must be empty for {kind} without washout or encoder: its windows "
+                    "start from the wrong state",
+                )
+            )
+        if self.horizons and loss == "one_step":
+            out.append(("horizons", f"must be empty with loss one_step, got {self.horizons}"))
         if self.momentum and self.optimiser != "sgd":
             out.append(("momentum", f"must be 0 with {self.optimiser}, got {self.momentum}"))
         return out

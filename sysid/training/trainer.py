@@ -16,9 +16,10 @@ from torch import Tensor
 from sysid.data.records import Record, as_records
 from sysid.models import Model
 from sysid.models.baseline import fit_baseline
-from sysid.training.losses import LOSSES
+from sysid.training.choice import choose_optimiser
 from sysid.training.optimisers import make_optimiser
 from sysid.training.settings import TrainingSettings
+from sysid.training.stages import make_loss, training_stages
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Epoch:
 
     ``train_loss`` is the mean over the epoch's steps, each before its step; ``valid_loss`` is
     of the free run after the epoch. Both are mean squares in units of the outputs' standard
-    deviation over the training data.
+    deviation over the training data. ``stage`` counts the ``horizons`` from 1; the loss itself
+    comes last.
     """
 
     epoch: int
@@ -35,6 +37,7 @@ class Epoch:
     valid_loss: float
     learning_rate: float
     seconds: float
+    stage: int
 
 
 class Trainer:
@@ -67,28 +70,29 @@ class Trainer:
             if record.ny == 0:
                 raise ValueError(f"record {record.name!r} must have outputs to train on, got none")
         _refuse_overlap(records, self.valid)
-        if conflicts := settings.conflicts(model.kind, model.losses, model.n_memory):
-            raise ValueError("; ".join(f"{key} {message}" for key, message in conflicts))
-        if settings.output_weights is not None and len(settings.output_weights) != model.ny:
-            raise ValueError(
-                f"output_weights must have {model.ny} values, one per output, got "
-                f"{settings.output_weights}"
-            )
+        self.optimiser_reason = f"{settings.optimiser}, as asked for"
+        if settings.optimiser == "auto":
+            name, self.optimiser_reason = choose_optimiser(model, records, settings)
+            self.settings = settings = settings.model_copy(update={"optimiser": name})
+        _refuse_conflicts(model, settings)
         self.device = resolve_device(settings.device)
-        default = "float64" if settings.optimiser == "lbfgs" else "float32"
+        default = "float64" if settings.at_once else "float32"
         model.to(device=self.device, dtype=getattr(torch, settings.dtype or default))
         for record in records:
             model.check_record(record, inputs=False)
         if not model.fitted:
             model.scaling.fit_(records, u=settings.scaling_u, y=settings.scaling_y)
             model.describe(records[0])
-            model.baseline = fit_baseline(records, *model.baseline_orders)
+            standard = settings.scaling_u == settings.scaling_y == "standard"
+            model.baseline = fit_baseline(
+                records, *model.baseline_orders, scaling=model.scaling if standard else None
+            )
             if settings.linear_start:
                 model.initialise(records)
         for record in self.valid:
             model.check_record(record)
-        self.loss = LOSSES[settings.loss or model.losses[0]](model, records, settings)
-        self.optimiser = make_optimiser(model, settings, settings.max_epochs * self.loss.steps)
+        self.train = records
+        self.stages = training_stages(model, settings)
         self.generator = torch.Generator().manual_seed(settings.seed)
         with torch.random.fork_rng():
             torch.manual_seed(settings.seed)
@@ -98,6 +102,17 @@ class Trainer:
         self.best_loss = math.inf
         self._best = _copied(model)
         self.stopped_because = ""
+        self._begin(0)
+
+    def _begin(self, stage: int) -> None:
+        """Make the loss and the optimiser of a stage."""
+        settings = self.stages[stage]
+        self.stage, self._first = stage, len(self.history)
+        self.loss = make_loss(self.model, self.train, settings)
+        steps = settings.max_epochs * self.loss.steps
+        self.optimiser = make_optimiser(self.model, self.loss, settings, steps)
+        if not self.valid:  # the training loss of another stage is another quantity
+            self.best_loss = math.inf
 
     def epochs(self) -> Iterator[Epoch]:
         """Train, and report after each epoch; the best weights are in the model at the end.
@@ -117,6 +132,7 @@ class Trainer:
                     valid_loss,
                     self.optimiser.learning_rate,
                     before + time.perf_counter() - started,
+                    self.stage + 1,
                 )
                 self.history.append(epoch)
                 self.optimiser.end_epoch(monitored)
@@ -129,17 +145,40 @@ class Trainer:
             self.model.eval()
 
     def _finished(self) -> bool:
-        """Decide whether to stop, and say why."""
-        settings, done = self.settings, len(self.history)
+        """Decide whether to stop, and say why; a stage before the last leads to the next."""
+        while (reason := self._stage_over()) and self.stage + 1 < len(self.stages):
+            if reason == "diverged":
+                break
+            self._begin(self.stage + 1)
+        self.stopped_because = reason
+        return bool(reason)
+
+    def _stage_over(self) -> str:
+        settings, done = self.stages[self.stage], len(self.history)
+        in_stage = done - self._first
+        spent = self.history[-1].seconds if done else 0.0
+        since = self.history[self._first - 1].seconds if self._first and self._warming_up else 0.0
         if done and not math.isfinite(self.history[-1].train_loss):
-            self.stopped_because = "diverged"
-        elif done >= settings.max_epochs:
-            self.stopped_because = "max_epochs"
-        elif settings.patience is not None and done - self.best_epoch >= settings.patience:
-            self.stopped_because = "patience"
-        elif done and settings.seconds is not None and self.history[-1].seconds > settings.seconds:
-            self.stopped_because = "seconds"
-        return bool(self.stopped_because)
+            return "diverged"
+        if self.optimiser.stopped:
+            return self.optimiser.stopped
+        if in_stage >= settings.max_epochs:
+            return "max_epochs"
+        no_better = done - max(self.best_epoch, self._first)
+        if settings.patience is not None and no_better >= settings.patience:
+            return "patience"
+        if in_stage and settings.seconds is not None and spent - since > settings.seconds:
+            return "seconds"
+        return ""
+
+    @property
+    def _warming_up(self) -> bool:
+        return self.stage + 1 < len(self.stages)
+
+    @property
+    def most_epochs(self) -> int:
+        """Epochs of all stages, if none ends early."""
+        return sum(s.max_epochs for s in self.stages)
 
     def _train_epoch(self) -> float:
         self.model.train()
@@ -148,8 +187,8 @@ class Trainer:
         # draws change the training nor the training the caller's.
         with torch.random.fork_rng():
             torch.set_rng_state(self._random_state)
-            for batch in self.loss.objectives(self.generator):
-                losses.append(self.optimiser.improve(batch))
+            for objective in self.loss.objectives(self.generator):
+                losses.append(self.optimiser.improve(objective))
             self._random_state = torch.get_rng_state()
         return float(torch.stack(losses).mean())  # the only wait for the device in an epoch
 
@@ -183,20 +222,28 @@ class Trainer:
             "best_epoch": self.best_epoch,
             "best_loss": self.best_loss,
             "optimiser": self.optimiser.state_dict(),
+            "states": None if self.loss.states is None else self.loss.states.detach().clone(),
             "generator": self.generator.get_state(),
             "random_state": self._random_state,
+            "stage": self.stage,
+            "first": self._first,
             "history": [asdict(e) for e in self.history],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where another trainer with the same model, records and settings was."""
+        self.history = [Epoch(**e) for e in state["history"]]
+        self._begin(state["stage"])
+        self._first = state["first"]
         self.model.load_state_dict(state["model"])
         self._best = state["best"]
         self.best_epoch, self.best_loss = state["best_epoch"], state["best_loss"]
         self.optimiser.load_state_dict(state["optimiser"])
+        if self.loss.states is not None:
+            with torch.no_grad():
+                self.loss.states.copy_(state["states"])
         self.generator.set_state(state["generator"])
         self._random_state = state["random_state"]
-        self.history = [Epoch(**e) for e in state["history"]]
 
     def frame(self) -> pd.DataFrame:
         """Return the history, a row per epoch."""
@@ -223,6 +270,30 @@ def resolve_device(device: str) -> torch.device:
 
 def _copied(model: Model) -> dict[str, Tensor]:
     return {k: v.detach().clone() for k, v in model.state_dict().items()}
+
+
+def _refuse_conflicts(model: Model, settings: TrainingSettings) -> None:
+    """Refuse settings that do not go with the model."""
+    conflicts = settings.conflicts(model.kind, model.losses, model.n_memory)
+    if settings.optimiser == "lm" and not model.causal:
+        conflicts.append(
+            ("optimiser", "must be another than lm for a bidirectional model, got lm; use lbfgs")
+        )
+    if settings.at_once and (dropout := getattr(model, "dropout", 0.0)):
+        conflicts.append(
+            (
+                "optimiser",
+                f"must be sgd, adam or adamw with dropout={dropout}, which makes the objective "
+                f"random, got {settings.optimiser}",
+            )
+        )
+    if conflicts:
+        raise ValueError("; ".join(f"{key} {message}" for key, message in conflicts))
+    if settings.output_weights is not None and len(settings.output_weights) != model.ny:
+        raise ValueError(
+            f"output_weights must have {model.ny} values, one per output, got "
+            f"{settings.output_weights}"
+        )
 
 
 def _refuse_overlap(train: list[Record], valid: list[Record]) -> None:

@@ -1,0 +1,167 @@
+"""Sensitivities: outputs of a model and their derivatives to its weights, block by block.
+
+The plain reference, exact and for every kind. A recurrence is one step
+
+    [y(k), x(k+1)] = r(x(k), v(k); theta)
+
+whose derivatives at all samples of a block are found at once, by ``torch.func``; what couples
+the samples is a linear recursion, ``dx(k+1) = r_x dx(k) + r_theta``, done sample by sample.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, jacrev, vmap
+
+_NUMBERS = 1 << 22  # of the derivatives of single steps that are in memory together
+
+# functional_call lends a module other weights while it runs: one thread at a time.
+_lent = threading.RLock()
+
+
+class Block(NamedTuple):
+    """Consecutive samples of a simulation.
+
+    ``y_hat`` is ``(m, ny)``, or ``(batch, m, ny)``; ``jacobian`` has one dimension more: the
+    derivative of each to the weights, in the order of ``parameters_to_vector`` over those with
+    ``requires_grad``, then to the initial state where that is asked for.
+    """
+
+    start: int
+    y_hat: Tensor
+    jacobian: Tensor
+
+
+@dataclass(frozen=True)
+class Recurrence:
+    """One step of a model, and how what it returns becomes the next state.
+
+    Args:
+        step: ``(batch, state), (batch, inputs) -> (batch, rows)``, the outputs first.
+        advance: ``(rows, state) -> state``, linear and along dimension 1, so that it also
+            carries derivatives.
+    """
+
+    step: Callable[[Tensor, Tensor], Tensor]
+    advance: Callable[[Tensor, Tensor], Tensor]
+
+
+class _Call(nn.Module):
+    """A function of a model as a module, which ``functional_call`` can give other weights."""
+
+    def __init__(self, model: nn.Module, function: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.model = model
+        self.function = function
+
+    def forward(self, *arguments: Tensor) -> Tensor:
+        return self.function(*arguments)
+
+
+def weights(model: nn.Module) -> dict[str, Tensor]:
+    """Return the weights that are trained, by name, without their graph."""
+    return {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
+
+
+def weight_count(model: nn.Module) -> int:
+    """Return how many numbers are trained."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def row_jacobian(
+    model: nn.Module, function: Callable[..., Tensor], *arguments: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Differentiate a function of rows to the weights, all rows at once.
+
+    Args:
+        model: whose weights the function uses.
+        function: maps ``(rows, ...)`` arguments to ``(rows, outputs)``, row by row.
+        *arguments: its arguments.
+
+    Returns:
+        The outputs, and the Jacobian ``(rows, outputs, P)``.
+    """
+    y, to_weights, _ = _derivatives(model, function, arguments, of_argument=None)
+    return y, to_weights
+
+
+def _derivatives(
+    model: nn.Module,
+    function: Callable[..., Tensor],
+    arguments: tuple[Tensor, ...],
+    of_argument: int | None = 0,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return outputs and derivatives to the weights, and to one of the arguments, by row."""
+    module = _Call(model, function)
+    theta = {f"model.{n}": p for n, p in weights(model).items()}
+
+    def of_row(theta: dict[str, Tensor], *row: Tensor) -> tuple[Tensor, Tensor]:
+        out = functional_call(module, theta, tuple(a[None] for a in row))[0]
+        return out, out
+
+    argnums = (0,) if of_argument is None else (0, 1 + of_argument)
+    rows = vmap(jacrev(of_row, argnums, has_aux=True), (None, *(0 for _ in arguments)))
+    with _lent:
+        jacobians, y = rows(theta, *arguments)
+    n, outputs = y.shape
+    flat = [jacobians[0][name].reshape(n, outputs, -1) for name in theta]
+    to_weights = torch.cat(flat, -1) if flat else y.new_zeros(n, outputs, 0)
+    return y, to_weights, (None if of_argument is None else jacobians[1])
+
+
+@torch.no_grad()
+def unfold_sensitivities(
+    model: nn.Module,
+    recurrence: Recurrence,
+    inputs: Tensor,
+    state: Tensor,
+    sensitivity: Tensor,
+    ny: int,
+    block: int,
+) -> Iterator[tuple[Block, Tensor, Tensor]]:
+    """Run a recurrence with its derivatives over a batch.
+
+    Args:
+        model: whose weights the recurrence uses.
+        recurrence: the step.
+        inputs: ``(batch, time, inputs)``.
+        state: ``(batch, state)``.
+        sensitivity: ``(batch, state, columns)``, of the state: the weights' columns first.
+        ny: outputs among the rows of a step.
+        block: most samples of a block.
+
+    Yields:
+        The block, ``(batch, m, ...)``, and state and sensitivity after it.
+    """
+    batch, time, _ = inputs.shape
+    columns, count = sensitivity.shape[-1], weight_count(model)
+    numbers = batch * (ny + state.shape[1]) * max(columns, 1)
+    size = max(1, min(block, _NUMBERS // numbers))
+    for start in range(0, time, size):
+        piece = inputs[:, start : start + size]
+        m = piece.shape[1]
+        states = []
+        with _lent:
+            for v in piece.unbind(1):
+                states.append(state)
+                state = recurrence.advance(recurrence.step(state, v), state)
+        flat = torch.stack(states, 1).flatten(0, 1)  # (B * m, state)
+        rows, to_weights, to_state = _derivatives(
+            model, recurrence.step, (flat, piece.flatten(0, 1))
+        )
+        own = to_weights.unflatten(0, (batch, m))
+        transition = torch.as_tensor(to_state).unflatten(0, (batch, m))
+        jacobian = inputs.new_empty(batch, m, ny, columns)
+        for k in range(m):
+            change = transition[:, k] @ sensitivity  # (B, rows, columns)
+            change[..., :count] += own[:, k]
+            jacobian[:, k] = change[:, :ny]
+            sensitivity = recurrence.advance(change, sensitivity)
+        y_hat = rows[:, :ny].unflatten(0, (batch, m))
+        yield Block(start, y_hat, jacobian), state, sensitivity

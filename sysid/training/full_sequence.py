@@ -1,0 +1,186 @@
+"""The full-sequence loss: the network unfolded over whole records, or piece by piece."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sysid.data.records import Record
+from sysid.models import Model
+from sysid.models.stateful import StatefulModel
+from sysid.training.losses import Loss, scored
+from sysid.training.objective import Objective, Stretch
+from sysid.training.settings import TrainingSettings
+
+
+class FullSequence(Loss):
+    """``1/T sum_t || y(t) - y_hat(t) ||^2``, unfolded over whole records.
+
+    Records of a batch are padded to the longest. With ``truncate`` the record goes through in
+    pieces: the state is carried on, its gradient is cut, and each piece is one step. With
+    ``initial_state="estimated"`` the state that each complete stretch starts from is a parameter
+    of its own, trained with the weights.
+    """
+
+    def __init__(self, model: Model, records: list[Record], settings: TrainingSettings) -> None:
+        super().__init__(model, settings)
+        self.truncate = settings.truncate
+        self.first = max(self.washout, model.n_memory)
+        self.records = []
+        if self.truncate is not None and not model.causal:
+            raise ValueError(
+                f"truncate must be null for a bidirectional model, got {self.truncate}: it sees "
+                "the future, so a record cannot go through in pieces"
+            )
+        pieces = [p for r in records for p in usable_stretches(r, model.n_memory)]
+        pieces = [p for p in pieces if len(p) > self.first]
+        if not pieces:
+            longest = max(len(r) for r in records)
+            raise ValueError(
+                f"records must be longer than the {self.first} samples that start them, "
+                f"the longest has {longest}; lower washout or the orders"
+            )
+        for record in pieces:
+            scaled = model.scaling.scaled(record)
+            self.records.append(
+                tuple(
+                    torch.tensor(b, dtype=model.dtype, device=model.device)
+                    for b in (scaled.u, scaled.y)
+                )
+            )
+        if isinstance(model, StatefulModel) and model.initial_state == "estimated":
+            zeros = torch.zeros(len(pieces), model.state_size, dtype=model.dtype)
+            self.states = nn.Parameter(zeros.to(model.device))
+
+    @property
+    def steps(self) -> int:
+        """Batches of an epoch, pieces counted."""
+        size = self.batch_size or len(self.records)
+        batches = -(-len(self.records) // size)
+        if self.truncate is None:
+            return batches
+        longest = max(len(y) for _, y in self.records)
+        return batches * -(-longest // self.truncate)
+
+    def objectives(self, generator: torch.Generator) -> Iterator[Objective]:
+        """Yield records in batches, each whole or piece by piece."""
+        if self.batch_size is None:
+            order = torch.arange(len(self.records))
+        else:
+            order = torch.randperm(len(self.records), generator=generator)
+        for items in order.split(self.batch_size or len(self.records)):
+            if self.truncate is None:
+                yield _Records(self, items.tolist())
+            else:
+                yield from self._pieces(items.tolist(), self.truncate)
+
+    def unfold(self, items: list[int], u: Tensor, y: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Simulate padded records from where they start."""
+        if self.states is not None and isinstance(self.model, StatefulModel):
+            return self.model.unfold(u, y, self.washout, state=self.states[items])
+        return self.model.unfold(u, y, self.washout)
+
+    def padded(self, items: list[int]) -> tuple[Tensor, Tensor]:
+        """Return records side by side, the shorter ones filled up with missing outputs."""
+        chosen = [self.records[i] for i in items]
+        u = torch.nn.utils.rnn.pad_sequence([u for u, _ in chosen], batch_first=True)
+        y = torch.nn.utils.rnn.pad_sequence(
+            [y for _, y in chosen], batch_first=True, padding_value=torch.nan
+        )
+        return u, y
+
+    def _pieces(self, items: list[int], length: int) -> Iterator[Objective]:
+        u, y = self.padded(items)
+        carried: list[tuple[Tensor, ...]] = []
+
+        def piece(start: int) -> Callable[[], Tensor]:
+            def value() -> Tensor:
+                part = slice(start, start + length)
+                if start == 0:
+                    y_hat, after = self.unfold(items, u[:, part], y[:, part])
+                else:
+                    y_hat, after = self.model.unfold(
+                        u[:, part], y[:, part], self.washout, carried[0]
+                    )
+                carried[:] = [tuple(t.detach() for t in after)]
+                first = self.first if start == 0 else 0
+                error = self.error(y_hat, y[:, part])[:, first:]
+                return error.square().sum() / (~y[:, part][:, first:].isnan()).sum().clamp(min=1)
+
+            return value
+
+        for start in range(0, u.shape[1], length):
+            yield _Piece(piece(start))
+
+
+class _Records(Objective):
+    """The mean square of the errors over some records."""
+
+    def __init__(self, loss: FullSequence, items: list[int]) -> None:
+        self.loss, self.items = loss, items
+        seen = [(~loss.records[i][1][loss.first :].isnan()).sum() for i in items]
+        self.count = max(float(sum(seen)), 1.0)
+
+    def parts(self) -> Iterator[Tensor]:
+        loss = self.loss
+        # Side by side, unless padding would be seen as the future.
+        lengths = {len(loss.records[i][1]) for i in self.items}
+        together = loss.model.causal or len(lengths) == 1
+        for items in [self.items] if together else [[i] for i in self.items]:
+            u, y = loss.padded(items)
+            y_hat, _ = loss.unfold(items, u, y)
+            yield loss.error(y_hat, y)[:, loss.first :].square().sum() / self.count
+
+    def stretches(self) -> list[Stretch]:
+        loss, model, scale = self.loss, self.loss.model, self.count**-0.5
+
+        def stretch(item: int) -> Stretch:
+            def blocks() -> Iterator[tuple[Tensor, Tensor]]:
+                u, y = loss.records[item]
+                state = None if loss.states is None else loss.states[item].detach()
+                for part in model.sensitivities(
+                    u, y, with_state=state is not None, state=state, washout=loss.washout
+                ):
+                    yield from scored(loss, part, y, scale)
+
+            return blocks
+
+        return [stretch(i) for i in self.items]
+
+
+class _Piece(Objective):
+    """The mean square of the errors over one piece of records; only first-order steps see it."""
+
+    def __init__(self, value: Callable[[], Tensor]) -> None:
+        self._value = value
+
+    def parts(self) -> Iterator[Tensor]:
+        yield self._value()
+
+    def stretches(self) -> list[Stretch]:
+        raise NotImplementedError("a truncated loss has no normal equations")
+
+
+def usable_stretches(record: Record, n_memory: int) -> list[Record]:
+    """Cut a record at its missing inputs, and each piece to start with complete outputs.
+
+    Missing outputs after the first ``n_memory`` samples of a piece stay, and weigh nothing.
+    """
+    missing = np.isnan(record.u).any(axis=1)
+    pieces = [record]
+    if missing.any():
+        edges = np.flatnonzero(np.diff(np.concatenate([[True], missing, [True]]).astype(int)))
+        pieces = [record[a:b] for a, b in edges.reshape(-1, 2)]
+    if n_memory == 0:
+        return pieces
+    out = []
+    for piece in pieces:
+        gaps = np.isnan(piece.y).any(axis=1).astype(int)
+        if len(gaps) >= n_memory:
+            free = np.flatnonzero(np.convolve(gaps, np.ones(n_memory, int), "valid") == 0)
+            if len(free):
+                out.append(piece[int(free[0]) :])
+    return out

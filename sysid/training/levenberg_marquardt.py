@@ -1,0 +1,126 @@
+"""Levenberg-Marquardt: damped Gauss-Newton steps from the normal equations."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
+
+from sysid.data.records import Array
+from sysid.training.objective import NormalEquations, Objective
+from sysid.training.settings import TrainingSettings
+
+_FLOOR = 1e-10  # of the scale of a weight that hardly matters, as a share of the largest
+_SMALLEST, _LARGEST = 1e-12, 1e12  # damping
+# Bold: a step too far costs a simulation, which is little beside the normal equations.
+_SHRINK, _GROW = 5.0, 4.0
+
+
+class LevenbergMarquardt:
+    """Minimises ``r'r + weight_decay / 2 w'w`` over the weights ``w`` and initial states.
+
+        (J'J + weight_decay / 2 + damping diag(J'J)) step = -(J'r + weight_decay / 2 w)
+
+    An epoch is one step. A step is taken only if it lowers the objective to a finite value;
+    until one does, the damping grows, and after it, it shrinks.
+
+    It has ended when the gradient is zero to ``tolerance`` (the cosine of the angle between the
+    errors and every column of ``J``), when the step is (relative to the weights), or when no
+    step lowers the objective.
+
+    Source: D. W. Marquardt, "An algorithm for least-squares estimation of nonlinear parameters",
+    J. SIAM 11(2), 1963; J. J. Moré, "The Levenberg-Marquardt algorithm: implementation and
+    theory", in Numerical Analysis, Springer, 1978, for the test of the gradient.
+    """
+
+    def __init__(
+        self,
+        weights: list[nn.Parameter],
+        states: list[nn.Parameter],
+        settings: TrainingSettings,
+    ) -> None:
+        self.parameters = weights + states
+        self.weight_count = sum(p.numel() for p in weights)
+        self.decay = settings.weight_decay / 2
+        self.tolerance = settings.tolerance
+        self.damping = settings.damping
+        self.stopped = ""
+
+    @property
+    def learning_rate(self) -> float:
+        """The share of a Gauss-Newton step that the damping leaves, of a weight on its own."""
+        return 1 / (1 + self.damping)
+
+    def improve(self, objective: Objective) -> Tensor:
+        """Take one step; nothing is kept that does not lower the objective."""
+        equations = objective.normal_equations(self.weight_count)
+        before = torch.tensor(equations.value, dtype=torch.float64)
+        with torch.no_grad():
+            start = parameters_to_vector(self.parameters)
+        here = start.double().cpu().numpy()
+        self._add_decay(equations, here)
+        if not (math.isfinite(equations.value) and np.isfinite(equations.diagonal).all()):
+            return before
+        if self._gradient_is_zero(equations):
+            self.stopped = "gradient"
+            return before
+        while True:
+            step = self._step(equations)
+            if step is not None:
+                self._put(start + torch.from_numpy(step).to(start))
+                after = self._value(objective)
+                if after < equations.value:
+                    self.damping = max(self.damping / _SHRINK, _SMALLEST)
+                    if np.linalg.norm(step) <= self.tolerance * np.linalg.norm(here):
+                        self.stopped = "step"
+                    return before
+            if self.damping >= _LARGEST:
+                self._put(start)
+                self.stopped = "step"
+                return before
+            self.damping = min(_GROW * self.damping, _LARGEST)
+
+    def _add_decay(self, equations: NormalEquations, here: Array) -> None:
+        weights = here[: self.weight_count]
+        equations.value += self.decay * float(weights @ weights)
+        equations.matrix[np.diag_indices(self.weight_count)] += self.decay
+        equations.vector += self.decay * weights
+
+    def _value(self, objective: Objective) -> float:
+        value = float(objective.value())
+        if self.decay:
+            weights = parameters_to_vector(self.parameters)[: self.weight_count].detach().double()
+            value += self.decay * float(weights @ weights)
+        return value
+
+    def _gradient_is_zero(self, equations: NormalEquations) -> bool:
+        size = np.sqrt(equations.diagonal * equations.value)
+        return bool((np.abs(equations.whole_vector) <= self.tolerance * size).all())
+
+    def _step(self, equations: NormalEquations) -> Array | None:
+        """Return the damped step, or nothing where rounding leaves none."""
+        diagonal = equations.diagonal
+        scale = np.maximum(diagonal, _FLOOR * diagonal.max())
+        try:
+            return equations.solve(self.damping * scale)
+        except (np.linalg.LinAlgError, ValueError):
+            return None
+
+    def _put(self, vector: Tensor) -> None:
+        with torch.no_grad():
+            vector_to_parameters(vector, self.parameters)
+
+    def end_epoch(self, monitored: float) -> None:
+        """Nothing to adapt."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the damping, and whether it has ended."""
+        return {"damping": self.damping, "stopped": self.stopped}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        self.damping, self.stopped = state["damping"], state["stopped"]

@@ -1,0 +1,167 @@
+"""Objective: what an optimiser improves, and its value, gradient and normal equations."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+import scipy.linalg
+import torch
+from torch import Tensor
+
+from sysid.data.ahead import ahead
+from sysid.data.records import Array
+
+Stretch = Callable[[], Iterator[tuple[Tensor, Tensor]]]
+"""Errors ``(rows,)`` and their Jacobian ``(rows, columns)``, block by block."""
+
+_GROUPS = 4  # of stretches, in threads; a fixed number, so that sums do not depend on the machine
+
+
+class Objective(ABC):
+    """The mean square error of one batch, at the weights of the moment."""
+
+    @abstractmethod
+    def parts(self) -> Iterator[Tensor]:
+        """Yield what adds up to the value, each with its graph, so that one at a time is held."""
+
+    @abstractmethod
+    def stretches(self) -> Sequence[Stretch]:
+        """Return what gives the errors, weighted so that their squares add up to the value.
+
+        With an initial state for each stretch that is a parameter as well, its columns come last.
+        """
+
+    @torch.no_grad()
+    def value(self) -> Tensor:
+        """Return the value, without a graph."""
+        return torch.stack(list(self.parts())).sum()
+
+    def backward(self) -> Tensor:
+        """Add the gradient to the parameters' ``grad`` and return the value.
+
+        The value is not waited for on a GPU.
+        """
+        total: Tensor | None = None
+        for part in self.parts():
+            part.backward()
+            total = part.detach() if total is None else total + part.detach()
+        if total is None:
+            raise ValueError("a batch must hold at least one part, got none")
+        return total
+
+    def normal_equations(self, weight_count: int) -> NormalEquations:
+        """Sum ``J'J`` and ``J'r`` over all blocks of all stretches.
+
+        Stretches go through in threads, and in each the next block is made while the one
+        before it is multiplied; the order of the sums is always the same.
+
+        Args:
+            weight_count: columns that all stretches share.
+        """
+        stretches = list(self.stretches())
+        size = -(-len(stretches) // _GROUPS)
+        groups = [stretches[i : i + size] for i in range(0, len(stretches), size)]
+
+        def of_group(group: Sequence[Stretch]) -> NormalEquations:
+            total = NormalEquations.zero(weight_count)
+            for stretch in group:
+                total.add_stretch(stretch)
+            return total
+
+        total = NormalEquations.zero(weight_count)
+        with ThreadPoolExecutor(len(groups)) as pool:
+            for part in pool.map(of_group, groups):
+                total.add(part)
+        return total
+
+
+@dataclass
+class StateEquations:
+    """The rows and columns of one stretch's initial state."""
+
+    cross: Array  # (P, s)
+    matrix: Array  # (s, s)
+    vector: Array  # (s,)
+
+
+@dataclass
+class NormalEquations:
+    """``r'r``, ``J'J`` and ``J'r`` of errors ``r`` with Jacobian ``J``.
+
+    An initial state touches only its own stretch, so ``J'J`` is an arrow: what the weights
+    share, and beside it a small block for each state.
+    """
+
+    value: float
+    matrix: Array  # (P, P)
+    vector: Array  # (P,)
+    states: list[StateEquations] = field(default_factory=list)
+
+    @classmethod
+    def zero(cls, count: int) -> NormalEquations:
+        """Return the sum of nothing."""
+        return cls(0.0, np.zeros((count, count)), np.zeros(count))
+
+    def add(self, other: NormalEquations) -> None:
+        """Add the sums over other stretches."""
+        self.value += other.value
+        self.matrix += other.matrix
+        self.vector += other.vector
+        self.states += other.states
+
+    def add_stretch(self, stretch: Stretch) -> None:
+        """Add all blocks of one stretch."""
+        count = len(self.vector)
+        state: StateEquations | None = None
+        for error, jacobian in ahead(stretch()):
+            r, j = error.numpy(), jacobian.numpy()
+            square = j.T @ j  # one operand twice: numpy takes syrk, half the work of gemm
+            vector = j.T @ r
+            self.value += float(r @ r)
+            self.matrix += square[:count, :count]
+            self.vector += vector[:count]
+            if len(vector) > count:
+                own = square[:count, count:], square[count:, count:], vector[count:]
+                if state is None:
+                    state = StateEquations(*(np.array(a, dtype=np.float64) for a in own))
+                    self.states.append(state)
+                else:
+                    state.cross += own[0]
+                    state.matrix += own[1]
+                    state.vector += own[2]
+
+    @property
+    def diagonal(self) -> Array:
+        """The diagonal of ``J'J``, weights first."""
+        return np.concatenate([np.diag(self.matrix), *(np.diag(s.matrix) for s in self.states)])
+
+    @property
+    def whole_vector(self) -> Array:
+        """``J'r``, weights first."""
+        return np.concatenate([self.vector, *(s.vector for s in self.states)])
+
+    def solve(self, ridge: Array) -> Array:
+        """Return ``-(J'J + diag(ridge))^-1 J'r``; the states are eliminated one by one.
+
+        Raises:
+            numpy.linalg.LinAlgError: if the matrix is not positive definite to rounding.
+        """
+        count = len(self.vector)
+        matrix = self.matrix + np.diag(ridge[:count])
+        vector = self.vector.copy()
+        eliminated = []
+        for i, s in enumerate(self.states):
+            size = len(s.vector)
+            first = count + i * size
+            own = scipy.linalg.cho_factor(s.matrix + np.diag(ridge[first : first + size]))
+            to_weights = scipy.linalg.cho_solve(own, s.cross.T)  # (s, P)
+            alone = scipy.linalg.cho_solve(own, s.vector)
+            matrix -= s.cross @ to_weights
+            vector -= s.cross @ alone
+            eliminated.append((to_weights, alone))
+        step = -scipy.linalg.cho_solve(scipy.linalg.cho_factor(matrix), vector)
+        return np.concatenate([step, *(-alone - to @ step for to, alone in eliminated)])

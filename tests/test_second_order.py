@@ -1,0 +1,317 @@
+"""Levenberg-Marquardt and L-BFGS against answers that are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from systems import linear_record, two_by_two
+from torch.func import functional_call, jacrev
+
+import sysid
+from sysid.data.records import Record
+from sysid.models import FFN, GRU, LSTM, NARX, Model, StateSpace
+from sysid.training.lbfgs import LBFGS
+from sysid.training.levenberg_marquardt import LevenbergMarquardt
+from sysid.training.objective import NormalEquations, Objective, StateEquations
+from sysid.training.settings import TrainingSettings
+from sysid.training.stages import make_loss
+from sysid.training.trainer import Trainer
+
+
+def with_gaps(record: Record) -> Record:
+    """The record without some outputs, and cut in two by a missing input."""
+    u, y = record.u.copy(), record.y.copy()
+    u[45] = np.nan
+    y[20:23, 0] = np.nan
+    y[60, -1] = np.nan
+    return record.replace(u=u, y=y)
+
+
+def built(build, records: list[Record]) -> Model:  # type: ignore[no-untyped-def]
+    torch.manual_seed(0)
+    model = build().double()
+    model.scaling.fit_(records)
+    model.describe(records[0])
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(0.1 * torch.randn_like(p))
+    return model
+
+
+LOSSES = [
+    (lambda: NARX(2, 2, 2, 1, hidden_sizes=(3,)), {"loss": "one_step"}),
+    (lambda: FFN(2, [4], 2), {"loss": "one_step"}),
+    (lambda: NARX(2, 2, 2, 1, hidden_sizes=(3,)), {"loss": "full_sequence"}),
+    (lambda: NARX(2, 2, 2, 1, hidden_sizes=(3,)), {"loss": "subsequence", "length": 9}),
+    (lambda: StateSpace(2, 2, 2), {"loss": "full_sequence", "washout": 4}),
+    (lambda: StateSpace(2, 2, 2), {"loss": "subsequence", "length": 12, "washout": 4}),
+    (lambda: GRU(2, 2, 2, initial_state="encoder", n_init=3), {"loss": "full_sequence"}),
+    (
+        lambda: LSTM(2, 2, 2, initial_state="learned", feedback=True),
+        {"loss": "full_sequence", "washout": 5},
+    ),
+    (lambda: GRU(2, 2, 2, initial_state="estimated", feedback=True), {"loss": "full_sequence"}),
+]
+
+
+@pytest.mark.parametrize(("build", "settings"), LOSSES)
+def test_normal_equations_are_those_of_the_objective(build, settings) -> None:  # type: ignore[no-untyped-def]
+    """Value and gradient by autograd; J'J by torch.func's Jacobian of the same errors."""
+    records = [with_gaps(two_by_two(80)), two_by_two(50, seed=3)]
+    model = built(build, records)
+    chosen = TrainingSettings(optimiser="lm", output_weights=[2.0, 1.0], **settings)
+    loss = make_loss(model, records, chosen)
+    if loss.states is not None:
+        loss.states.data.normal_(generator=torch.Generator().manual_seed(0))
+    objective = next(iter(loss.objectives(torch.Generator())))
+    count = sum(p.numel() for p in model.parameters())
+    equations = objective.normal_equations(count)
+
+    value = objective.backward()
+    assert_allclose(equations.value, float(value), rtol=1e-12)
+    gradient = torch.cat([p.grad.flatten() for p in model.parameters()])
+    assert_allclose(2 * equations.vector, gradient, rtol=1e-9, atol=1e-12)
+    if loss.states is not None:
+        own = np.stack([s.vector for s in equations.states])
+        assert_allclose(2 * own, loss.states.grad, rtol=1e-9, atol=1e-12)
+
+    states = loss.states
+
+    class Errors(torch.nn.Module):
+        """All errors of the objective, as the square root of its terms."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+            if states is not None:
+                self.states = states
+
+        def forward(self):  # type: ignore[no-untyped-def]
+            if states is not None:
+                loss.states = self.states  # the one that is differentiated
+            return errors_of(objective, loss)
+
+    module = Errors()
+    theta = {n: p.detach() for n, p in module.named_parameters()}
+    jacobians = jacrev(lambda w: functional_call(module, w, ()))(theta)
+    jacobians = {n: j.detach() for n, j in jacobians.items()}
+    names = [n for n in theta if n != "states"]
+    j = torch.cat([jacobians[n].flatten(1) for n in names], dim=1)
+    assert_allclose(equations.matrix, j.T @ j, rtol=1e-9, atol=1e-12)
+    if states is not None:
+        for i, state in enumerate(equations.states):
+            of_state = jacobians["states"][:, i]
+            assert_allclose(state.cross, j.T @ of_state, rtol=1e-9, atol=1e-12)
+            assert_allclose(state.matrix, of_state.T @ of_state, rtol=1e-9, atol=1e-12)
+
+
+def errors_of(objective: Objective, loss) -> torch.Tensor:  # type: ignore[no-untyped-def]
+    """The weighted errors whose squares add up to the value, by the loss's own simulation."""
+    if hasattr(objective, "phi"):
+        error = loss.error(loss.core(objective.phi), objective.target)
+        return error.flatten() / objective.target.numel() ** 0.5
+    if hasattr(objective, "places"):
+        u, y = loss.windows.gather(objective.places)
+        error = loss.error(loss.model.unfold(u, y, loss.washout)[0], y)[:, loss.first :]
+        return error.flatten() / error.numel() ** 0.5
+    u, y = loss.padded(objective.items)
+    error = loss.error(loss.unfold(objective.items, u, y)[0], y)[:, loss.first :]
+    return error.flatten() / (~y[:, loss.first :].isnan()).sum().double() ** 0.5
+
+
+def test_states_are_eliminated_as_in_the_whole_system() -> None:
+    rng = np.random.default_rng(0)
+    j = rng.standard_normal((40, 5 + 2 * 3))
+    j[:20, 8:] = 0
+    j[20:, 5:8] = 0
+    r, ridge = rng.standard_normal(40), rng.uniform(0.1, 1, 11)
+    whole, vector = j.T @ j, j.T @ r
+    states = [
+        StateEquations(whole[:5, a : a + 3], whole[a : a + 3, a : a + 3], vector[a : a + 3])
+        for a in (5, 8)
+    ]
+    equations = NormalEquations(float(r @ r), whole[:5, :5], vector[:5], states)
+    expected = -np.linalg.solve(whole + np.diag(ridge), vector)
+    assert_allclose(equations.solve(ridge), expected, rtol=1e-10)
+
+
+def test_lm_finds_the_least_squares_solution_of_a_linear_model_in_two_steps() -> None:
+    record = two_by_two(200)
+    noise = np.random.default_rng(1).standard_normal((200, 2)) * record.y.std(0)
+    record = record.replace(y=record.y + 0.1 * noise)
+    torch.manual_seed(0)
+    model = NARX(2, 2, 2, 1, hidden_sizes=(), linear=False)
+    settings = {"loss": "one_step", "optimiser": "lm", "damping": 1e-10, "scaling_u": "none"}
+    sysid.fit(model, record, scaling_y="none", max_epochs=2, **settings)
+    phi, target = sysid.narx_regressors(record, 2, 1)
+    design = np.hstack([phi, np.ones((len(phi), 1))])
+    solution = np.linalg.lstsq(design, target, rcond=None)[0]
+    layer = model.network[0]
+    found = torch.cat([layer.weight, layer.bias[:, None]], dim=1).detach().numpy()
+    reached = (((design @ found.T - target) / record.y.std(0)) ** 2).mean()
+    best = (((design @ solution - target) / record.y.std(0)) ** 2).mean()
+    assert_allclose(reached, best, rtol=1e-9)
+    # Normal equations square the condition: one output is a thousand times the other.
+    assert_allclose(found.T, solution, rtol=1e-4, atol=1e-6)
+
+
+def test_weight_decay_is_ridge_regression() -> None:
+    record = linear_record(100)
+    torch.manual_seed(0)
+    model = FFN(1, [], 1)
+    decay = 0.3
+    settings = {"loss": "one_step", "optimiser": "lm", "damping": 1e-12, "weight_decay": decay}
+    sysid.fit(model, record, max_epochs=4, **settings)
+    u = (record.u - record.u.mean(0)) / record.u.std(0)
+    y = (record.y - record.y.mean(0)) / record.y.std(0)
+    design = np.hstack([u, np.ones((100, 1))])
+    ridge = np.linalg.solve(design.T @ design / 100 + decay / 2 * np.eye(2), design.T @ y / 100)
+    found = [float(p.detach()) for p in model.parameters()]
+    assert_allclose(found, ridge.ravel(), rtol=1e-7, atol=1e-12)
+
+
+@pytest.mark.parametrize("optimiser", ["lm", "lbfgs"])
+def test_a_simulation_error_goes_to_the_true_system_and_stops(optimiser: str) -> None:
+    """No noise and the right structure: the error goes to rounding, from a wrong start."""
+    record = linear_record(300)
+    torch.manual_seed(0)
+    model = StateSpace(1, 1, 2, hidden_sizes=(), output_hidden_sizes=())
+    settings = {"loss": "full_sequence", "optimiser": optimiser, "linear_start": False}
+    result = sysid.fit(model, record, max_epochs=200, **settings)
+    assert result.stopped_because in ("gradient", "step")
+    assert result.history.train_loss.min() < 1e-16
+
+
+def test_each_record_has_an_initial_state_of_its_own() -> None:
+    """Records that start far from rest are fitted from their first sample on."""
+    records = [linear_record(300)[a : a + 60] for a in (50, 130, 210)]
+    losses = {}
+    for initial_state in ("zero", "estimated"):
+        torch.manual_seed(0)
+        model = StateSpace(
+            1, 1, 2, hidden_sizes=(), output_hidden_sizes=(), initial_state=initial_state
+        )
+        settings = {"loss": "full_sequence", "optimiser": "lm", "max_epochs": 60}
+        losses[initial_state] = sysid.fit(model, records, **settings).history.train_loss.min()
+    assert losses["estimated"] < 1e-12
+    assert losses["zero"] > 1e-3
+
+
+def test_a_step_that_explodes_is_not_taken() -> None:
+    """From a model at the edge of stability the loss never rises and never stops being finite."""
+    record = linear_record(400)
+    torch.manual_seed(0)
+    model = NARX(1, 1, 2, 2, hidden_sizes=(6,))
+    trainer = Trainer(
+        model, record, None, TrainingSettings(loss="full_sequence", optimiser="lm", max_epochs=8)
+    )
+    with torch.no_grad():
+        model.linear_path.weight[:, :2] = torch.tensor([[1.98, -0.985]])
+    losses = [e.train_loss for e in trainer.epochs()]
+    assert losses[0] > 1
+    assert np.isfinite(losses).all()
+    assert (np.diff(losses) <= 0).all()
+    assert losses[-1] < losses[0]
+
+
+class Rosenbrock(Objective):
+    """``sum 100 (x(i+1) - x(i)^2)^2 + (1 - x(i))^2``."""
+
+    def __init__(self, x: torch.nn.Parameter) -> None:
+        self.x, self.evaluations = x, 0
+
+    def parts(self):  # type: ignore[no-untyped-def]
+        self.evaluations += 1
+        x = self.x
+        yield (100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2).sum()
+
+    def stretches(self):  # type: ignore[no-untyped-def]
+        raise NotImplementedError
+
+
+def test_lbfgs_needs_no_more_evaluations_than_scipys() -> None:
+    from scipy.optimize import minimize, rosen, rosen_der
+
+    start = np.tile([-1.2, 1.0], 10)
+    options = {"maxcor": 20, "ftol": 0, "gtol": 1e-6, "maxiter": 10_000, "maxfun": 10_000}
+    theirs = minimize(rosen, start, jac=rosen_der, method="L-BFGS-B", options=options)
+    x = torch.nn.Parameter(torch.tensor(start))
+    objective = Rosenbrock(x)
+    optimiser = LBFGS([x], TrainingSettings(optimiser="lbfgs", history=20, tolerance=0))
+    while (
+        objective.evaluations < 2 * theirs.nfev
+        and np.abs(rosen_der(x.detach().numpy())).max() > 1e-6
+    ):
+        optimiser.improve(objective)
+    assert_allclose(x.detach().numpy(), np.ones(20), atol=1e-6)
+    assert objective.evaluations <= 1.3 * theirs.nfev + LBFGS.iterations
+
+
+def test_auto_chooses_by_size_and_says_why() -> None:
+    record = linear_record(300)
+    cases = [
+        (StateSpace(1, 1, 2), {}, "lm, because with"),
+        (LSTM(1, 1, 128, 2), {}, "lbfgs, because with"),
+        (StateSpace(1, 1, 2), {"batch_size": 8}, "adam, because batch_size is set"),
+        (LSTM(1, 1, 4, 2, dropout=0.1), {}, "adam, because dropout"),
+        (GRU(1, 1, 4, bidirectional=True), {}, "lbfgs, because with"),
+    ]
+    for model, settings, reason in cases:
+        chosen = TrainingSettings(optimiser="auto", length=50, **settings)
+        trainer = Trainer(model, record, None, chosen)
+        assert trainer.optimiser_reason.startswith(reason)
+        assert trainer.settings.optimiser == reason.split(",")[0]
+
+
+@pytest.mark.parametrize(
+    ("build", "settings", "match"),
+    [
+        (lambda: GRU(1, 1, 2, bidirectional=True), {"optimiser": "lm"}, "must be another than lm"),
+        (lambda: GRU(1, 1, 2, 2, dropout=0.1), {"optimiser": "lm"}, "with dropout=0.1"),
+        (lambda: GRU(1, 1, 2, 2, dropout=0.1), {"optimiser": "lbfgs"}, "with dropout=0.1"),
+        (lambda: GRU(1, 1, 2), {"optimiser": "lm", "batch_size": 3}, "batch_size must be null"),
+        (lambda: GRU(1, 1, 2), {"optimiser": "lm", "learning_rate": 1.0}, "learning_rate must be"),
+        (lambda: GRU(1, 1, 2), {"horizons": [4]}, "horizons must be empty for gru"),
+        (lambda: NARX(1, 1, 1, 1), {"horizons": [4]}, "horizons must be empty with loss one_step"),
+        (lambda: NARX(1, 1, 1, 1), {"horizons": [0]}, "horizons.0 must be right"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(build, settings, match: str) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(ValueError, match=match):
+        sysid.fit(build(), linear_record(300), **settings)
+
+
+def test_horizons_come_before_the_loss() -> None:
+    record = linear_record(300)
+    torch.manual_seed(0)
+    result = sysid.fit(
+        NARX(1, 1, 2, 2, hidden_sizes=(4,)),
+        record[:200],
+        record[210:],
+        loss="full_sequence",
+        optimiser="lm",
+        horizons=[1, 5, 20],
+        horizon_epochs=2,
+        max_epochs=3,
+        tolerance=0,
+    )
+    assert result.history.stage.tolist() == [1, 1, 2, 2, 3, 3, 4, 4, 4]
+    assert isinstance(result.optimiser, str)
+
+
+def test_lm_is_an_optimiser_without_a_model_of_its_own() -> None:
+    """What it needs of an objective is a value and normal equations."""
+
+    class Line(Objective):
+        def parts(self):  # type: ignore[no-untyped-def]
+            yield ((a - 3) ** 2).sum()
+
+        def stretches(self):  # type: ignore[no-untyped-def]
+            return [lambda: iter([((a - 3).detach(), torch.eye(2).double())])]
+
+    a = torch.nn.Parameter(torch.zeros(2).double())
+    optimiser = LevenbergMarquardt([a], [], TrainingSettings(optimiser="lm", damping=1e-9))
+    optimiser.improve(Line())
+    assert_allclose(a.detach(), [3, 3], rtol=1e-8)
