@@ -1,6 +1,7 @@
 from .analysis.advice import advice as advice
 from .analysis.compare import compare as compare
 from .analysis.residuals import residual_analysis as residual_analysis
+from .analysis.smoothing import smooth as smooth
 from .analysis.uncertainty import Band as Band
 from .analysis.uncertainty import ConformalBands as ConformalBands
 from .analysis.uncertainty import conformal_bands as conformal_bands
@@ -9,6 +10,7 @@ from .analysis.uncertainty import ensemble_band as ensemble_band
 from .data.benchmarks import load_benchmark as load_benchmark
 from .data.files import read as read
 from .data.files import write as write
+from .data.hiding import hide_outputs as hide_outputs
 from .data.parquet import map_parquet as map_parquet
 from .data.records import Record as Record
 from .data.regressors import Orders as Orders
@@ -20,6 +22,8 @@ from .data.splitting import split_experiments as split_experiments
 from .data.splitting import split_time as split_time
 from .data.subsequences import Subsequences as Subsequences
 from .data.systems import generate as generate
+from .deploy.export import export as export
+from .deploy.stream import Stream as Stream
 from .metrics import fit_index as fit_index
 from .metrics import mae as mae
 from .metrics import nrmse as nrmse

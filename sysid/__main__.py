@@ -2,4 +2,5 @@
 
 from sysid.cli import main
 
-main()
+if __name__ == "__main__":  # not where a spawned worker imports it
+    main()

@@ -8,6 +8,22 @@ from typing import Annotated
 
 import typer
 
+from sysid.commands import deploy, search
+from sysid.commands.options import (
+    ADVICE_HELP,
+    DATA_HELP,
+    ColumnsU,
+    ColumnsY,
+    DataDirOption,
+    HorizonsOption,
+    InitOption,
+    JsonOption,
+    SetOption,
+    StepOption,
+    TimeOption,
+    parse_horizons,
+    split_names,
+)
 from sysid.terminal import json_rows, print_advice, print_json, print_scores
 
 app = typer.Typer(
@@ -17,28 +33,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print one JSON document and nothing else.")
-]
-DataDirOption = Annotated[
-    str | None, typer.Option(help="Where benchmark files are looked for first.")
-]
-ColumnsU = Annotated[str | None, typer.Option("--u", help="Input columns, with commas.")]
-ColumnsY = Annotated[str | None, typer.Option("--y", help="Output columns, with commas.")]
-TimeOption = Annotated[str | None, typer.Option("--time", help="Column of time stamps.")]
-StepOption = Annotated[float | None, typer.Option(help="Seconds between samples.")]
-InitOption = Annotated[
-    int | None, typer.Option(help="Samples to start from, not scored; as in the file without it.")
-]
-HorizonsOption = Annotated[
-    str, typer.Option(help="Steps ahead, with commas; simulation is the free run.")
-]
-DATA_HELP = "Data files, or the name of an official benchmark for its test records."
-ADVICE_HELP = "Data files, or the name of an official benchmark for its training records."
-SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a config key.")
-]
 
 
 @app.callback()
@@ -137,9 +131,9 @@ def evaluate(
     from sysid.experiment.run import open_models
 
     models = open_models([run])
-    columns = Columns(_split(u), _split(y), time, sampling_time)
+    columns = Columns(split_names(u), split_names(y), time, sampling_time)
     records = read_all(next(iter(models.values())), data, columns, n_init, data_dir)
-    scores = score(models, records, _horizons(horizons))
+    scores = score(models, records, parse_horizons(horizons))
     if as_json:
         print_json({"scores": json_rows(scores)})
     else:
@@ -169,8 +163,8 @@ def compare(
     from sysid.experiment.comparison import compare_runs
     from sysid.experiment.data import Columns
 
-    columns = Columns(_split(u), _split(y), time, sampling_time)
-    comparison = compare_runs(runs, data, _horizons(horizons), columns, n_init, out, data_dir)
+    columns = Columns(split_names(u), split_names(y), time, sampling_time)
+    comparison = compare_runs(runs, data, parse_horizons(horizons), columns, n_init, out, data_dir)
     if as_json:
         print_json({"report": str(comparison.report), "scores": json_rows(comparison.scores)})
     else:
@@ -196,7 +190,7 @@ def advice(
 
     from sysid.experiment.data import Columns, advise
 
-    columns = Columns(_split(u), _split(y), time, sampling_time)
+    columns = Columns(split_names(u), split_names(y), time, sampling_time)
     found = advise(data, test or [], columns, data_dir)
     suggestion = None if found.suggestion is None else asdict(found.suggestion)
     if as_json:
@@ -223,7 +217,7 @@ def simulate(
     from sysid.experiment.run import open_model
 
     model = open_model(run)
-    columns = Columns(_split(u), _split(y), time, sampling_time)
+    columns = Columns(split_names(u), split_names(y), time, sampling_time)
     record = read_for(model, data, columns, n_init)
     simulated = record.replace(
         y=model.simulate(record), y_names=model.y_names, y_units=model.y_units
@@ -293,6 +287,11 @@ def generate(
         print(f"{len(record)} samples of {columns} written to {output}")
 
 
+app.command(epilog="Example: sysid export runs/quickstart -o plant.c")(deploy.export)
+app.command(epilog="Example: sysid smooth runs/smoother measured.csv -o y.csv")(deploy.smooth)
+app.command(epilog="Example: sysid sweep configs/lstm_sweep.yaml --workers 4")(search.sweep)
+
+
 def main() -> None:
     """Run the command line; errors are one line and an exit code, never a traceback."""
     try:
@@ -316,19 +315,6 @@ def _message(error: Exception) -> str:
 def _fail(message: str, code: int) -> None:
     print(f"sysid: {message}", file=sys.stderr)
     raise SystemExit(code)
-
-
-def _horizons(text: str) -> list[int | str]:
-    try:
-        return [h if h == "simulation" else int(h) for h in _split(text) or []]
-    except ValueError:
-        raise ValueError(
-            f'horizons must be whole numbers or "simulation", with commas, got {text!r}'
-        ) from None
-
-
-def _split(names: str | None) -> list[str] | None:
-    return None if names is None else [n.strip() for n in names.split(",") if n.strip()]
 
 
 if __name__ == "__main__":

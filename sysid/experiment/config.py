@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal, get_type_hints
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
+from sysid.experiment.space import SweepSection
+from sysid.experiment.tracking import TrackerName
 from sysid.models import MODELS, Model
 from sysid.training.fit import problems
 from sysid.training.settings import TrainingSettings
@@ -59,6 +61,16 @@ class SystemData(_Section):
     valid: Fraction | None = Fraction(fraction=0.2)
 
 
+class SmoothingSection(_Section):
+    """The model learns to tell outputs from those before and after; see ``hide_outputs``."""
+
+    share: float = Field(0.2, gt=0, lt=1, description="of the outputs that is hidden at a time")
+    length: int | None = Field(
+        None, ge=2, description="samples of a training piece; null for whole records"
+    )
+    copies: int = Field(4, ge=1, description="of the training records, others hidden in each")
+
+
 DataSection = Annotated[FilesData | BenchmarkData | SystemData, Field(discriminator="source")]
 
 
@@ -70,6 +82,9 @@ class Config(_Section):
     data: DataSection
     model: dict[str, Any]
     training: TrainingSettings = TrainingSettings()
+    smoothing: SmoothingSection | None = None
+    sweep: SweepSection | None = None
+    tracking: list[TrackerName] = []
 
     def build_model(self, nu: int, ny: int) -> Model:
         """Return the model, its weights drawn from the config's seed."""
@@ -157,6 +172,8 @@ def parse_config(values: dict[str, Any]) -> Config:
         wrong += problems(error) if isinstance(error, ValidationError) else [str(error)]
     training = config.training if config is not None else _training_alone(values)
     wrong += _model_problems(values.get("model"), training)
+    if config is not None and config.smoothing is not None:
+        wrong += _smoothing_problems(config)
     if wrong or config is None:
         lines = "\n  ".join(dict.fromkeys(wrong))
         raise ValueError(f"config must be right, {len(wrong)} problem(s):\n  {lines}")
@@ -209,6 +226,22 @@ def _model_problems(section: Any, training: TrainingSettings | None) -> list[str
         f"training.{key} {message}"
         for key, message in training.conflicts(kind, model.losses, model.n_memory)
     ]
+
+
+def _smoothing_problems(config: Config) -> list[str]:
+    """A smoother is trained on records most of whose outputs do not count, and starts without."""
+    model, out = config.model, []
+    if model.get("kind") not in ("rnn", "gru", "lstm"):
+        out.append(f"model.kind must be rnn, gru or lstm with smoothing, got {model.get('kind')!r}")
+    if config.training.loss != "full_sequence":
+        out.append(
+            f"training.loss must be full_sequence with smoothing, got {config.training.loss}"
+        )
+    if model.get("feedback") or model.get("initial_state", "zero") not in ("zero", "learned"):
+        out.append(
+            "model.initial_state must be zero or learned, and model.feedback false, with smoothing"
+        )
+    return out
 
 
 def _channel_arguments(kind: type[Model]) -> tuple[str, str]:

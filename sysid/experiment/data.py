@@ -11,6 +11,7 @@ from sysid.analysis.checks import Finding
 from sysid.data.benchmarks import BENCHMARKS, load_benchmark
 from sysid.data.columns import TimeStampError
 from sysid.data.files import column_names, read
+from sysid.data.hiding import hide_outputs
 from sysid.data.records import Record
 from sysid.data.splitting import split_time
 from sysid.experiment.config import BenchmarkData, Config, FilesData, Fraction, SystemData
@@ -40,12 +41,29 @@ class Data:
 def load_data(config: Config, data_dir: str | None = None, gap: int | None = None) -> Data:
     """Return the records that a config names, the validation part cut off.
 
+    For a smoother, part of the outputs of each is hidden, as ``hide_outputs`` does.
+
     Args:
         config: the config.
         data_dir: where benchmark files are looked for first.
         gap: samples left out before the validation part; by default the window or the
             largest lag of the config, whichever is longer.
     """
+    data = _named_data(config, data_dir, gap)
+    hiding = config.smoothing
+    if hiding is None:
+        return data
+    train = hide_outputs(
+        data.train, hiding.share, length=hiding.length, copies=hiding.copies, seed=config.seed
+    )
+    valid, test = (
+        [r for record in part for r in hide_outputs(record, hiding.share, seed=config.seed + shift)]
+        for shift, part in enumerate((data.valid, data.test), start=1)
+    )
+    return Data(train, valid, test)
+
+
+def _named_data(config: Config, data_dir: str | None, gap: int | None) -> Data:
     section = config.data
     test: list[Record]
     n_init = 0

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from sysid.analysis import plots
 from sysid.analysis.advice import advice
@@ -32,13 +33,16 @@ class Evaluation:
     metrics: dict[str, Any]
     contents: Contents
 
-    def write(self, directory: Path) -> None:
-        """Write the figure and the report of a run."""
+    def figure(self) -> Figure:
+        """Draw measured against simulated of the first record."""
         model = next(iter(self.contents.models.values()))
         record = self.contents.records[0]
         y_hat, start = model.simulate(record), model.scoring_start(record)
-        figure = plots.simulation(record, y_hat, start, record.name)
-        figure.savefig(directory / "simulation.png", dpi=120)
+        return plots.simulation(record, y_hat, start, record.name)
+
+    def write(self, directory: Path) -> None:
+        """Write the figure and the report of a run."""
+        self.figure().savefig(directory / "simulation.png", dpi=120)
         write_report(directory / "report.html", self.contents)
 
 

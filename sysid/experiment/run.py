@@ -17,6 +17,7 @@ import pandas as pd
 
 from sysid.experiment.config import Config
 from sysid.experiment.data import Data, load_data
+from sysid.experiment.tracking import Tracker, check_trackers, open_trackers
 from sysid.models import Model
 from sysid.models.files import load, save
 from sysid.training.checkpoints import load_checkpoint, save_checkpoint
@@ -58,6 +59,12 @@ def train_config(
         resume: go on from the checkpoint in ``out``.
     """
     started = time.perf_counter()
+    if config.sweep is not None:
+        raise ValueError(
+            "config must have no sweep section to be trained, got one; use sysid sweep, or take "
+            "the section out"
+        )
+    check_trackers(config.tracking)
     data = load_data(config, data_dir)
     model = config.build_model(data.train[0].nu, data.train[0].ny)
     trainer = Trainer(model, data.train, data.valid or None, config.settings())
@@ -66,10 +73,15 @@ def train_config(
     directory = _directory(config, out, resume)
     if resume:
         trainer.load_state_dict(load_checkpoint(directory / CHECKPOINT_FILE))
-    _write(directory / "config.yaml", config.to_yaml())
+    write_text(directory / "config.yaml", config.to_yaml())
+    trackers = open_trackers(
+        config.tracking, directory, config.to_yaml(), epochs_done=len(trainer.history)
+    )
     last = [time.perf_counter()]
 
     def keep(trainer: Trainer) -> None:
+        for tracker in trackers:
+            tracker.epoch(trainer.history[-1])
         if time.perf_counter() - last[0] > 10 or len(trainer.history) == 1:
             save_checkpoint(trainer.state_dict(), directory / CHECKPOINT_FILE)
             last[0] = time.perf_counter()
@@ -80,17 +92,23 @@ def train_config(
     else:
         result = run_to_end(trainer, progress, keep)
     seconds = time.perf_counter() - started
-    scores = _finish(directory, config, data, result, seconds)
+    scores = _finish(directory, config, data, result, seconds, trackers)
     if result.stopped_because != "interrupted":
         (directory / CHECKPOINT_FILE).unlink(missing_ok=True)
     return Run(directory, result, scores, seconds)
 
 
 def _finish(
-    directory: Path, config: Config, data: Data, result: FitResult, seconds: float
+    directory: Path,
+    config: Config,
+    data: Data,
+    result: FitResult,
+    seconds: float,
+    trackers: Sequence[Tracker],
 ) -> pd.DataFrame:
     """Evaluate and write what the run directory holds."""
     from sysid.analysis.contents import Origin
+    from sysid.analysis.plots import learning_curve
     from sysid.experiment.evaluation import evaluate
 
     save(result.model, directory / MODEL_FILE)
@@ -101,11 +119,20 @@ def _finish(
             save(start.model, directory / "starts" / f"{i}.safetensors")
         result.spread.to_csv(directory / "starts.csv", index=False)
     environment = _environment(seconds, result)
-    _write(directory / "environment.json", json.dumps(environment, indent=2))
+    write_text(directory / "environment.json", json.dumps(environment, indent=2))
     origin = Origin(config.to_yaml(), environment, result.history)
     evaluation = evaluate(config, data, result.model, origin)
-    _write(directory / "metrics.json", json.dumps(evaluation.metrics, indent=2, allow_nan=False))
+    write_text(
+        directory / "metrics.json", json.dumps(evaluation.metrics, indent=2, allow_nan=False)
+    )
     evaluation.write(directory)
+    if trackers:
+        figures = {
+            "Measured against simulated": evaluation.figure(),
+            "Learning curve": learning_curve(result.history),
+        }
+        for tracker in trackers:
+            tracker.finish(evaluation.metrics, figures)
     return evaluation.scores
 
 
@@ -151,6 +178,15 @@ def _directory(config: Config, out: Path | None, resume: bool) -> Path:
         out, number = Path("runs") / config.name, 2
         while out.exists():
             out, number = Path("runs") / f"{config.name}-{number}", number + 1
+    return run_directory(out)
+
+
+def run_directory(out: Path) -> Path:
+    """Return a directory to write in, new or empty, after making it.
+
+    Raises:
+        ValueError: if it holds something, or cannot be written.
+    """
     if out.is_dir() and any(out.iterdir()):
         raise ValueError(f"out must be new or empty, got {out}; choose another directory")
     try:
@@ -165,7 +201,8 @@ def _directory(config: Config, out: Path | None, resume: bool) -> Path:
     return out
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write a file; it is complete or the one before it."""
     partial = path.with_name(path.name + ".partial")
     partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)

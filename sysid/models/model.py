@@ -12,11 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sysid.data.hiding import measured_channels
 from sysid.data.records import Array, Record, same_sampling_time
 from sysid.data.scaling import Scaling
 from sysid.models.sensitivities import Block
 
 if TYPE_CHECKING:
+    from sysid.deploy.stream import Stream
     from sysid.models.baseline import Baseline
 
 Carried = tuple[Tensor, ...]
@@ -71,6 +73,11 @@ class Model(nn.Module, ABC):
     def causal(self) -> bool:
         """Whether ``y_hat(k)`` depends on nothing after ``k``."""
         return True
+
+    @property
+    def sees_outputs(self) -> bool:
+        """Whether it was trained on ``hide_outputs``: measured outputs are among its inputs."""
+        return measured_channels(self.u_names, self.y_names) is not None
 
     @property
     def n_memory(self) -> int:
@@ -227,7 +234,7 @@ class Model(nn.Module, ABC):
         needs = self.n_memory > 0 or (record.ny > 0 and record.n_init > 0 and self.starts_from_y)
         y = None
         if needs:
-            self._check_start(record, n_start)
+            self.check_start(record, n_start)
             y = self._scaled(record.y[:n_start], "y")
         with _evaluating(self):
             y_hat = self._simulate(self._scaled(record.u, "u"), y, n_start)
@@ -272,6 +279,11 @@ class Model(nn.Module, ABC):
         """Raise if a record cannot belong to this model."""
         if not isinstance(record, Record):
             raise TypeError(f"record must be a sysid.Record, got {type(record).__name__}")
+        if self.sees_outputs and record.nu == self.nu - 3 * self.ny:
+            raise ValueError(
+                f"record {record.name!r} must be smoothed, not simulated or predicted: this model "
+                "sees the measured outputs before and after a sample; use sysid.smooth"
+            )
         for what, mine, theirs, theirs_names in (
             ("inputs", self.nu, record.nu, record.u_names),
             ("outputs", self.ny, record.ny, record.y_names),
@@ -304,7 +316,8 @@ class Model(nn.Module, ABC):
                     "fill them or cut the record there"
                 )
 
-    def _check_start(self, record: Record, n_start: int) -> None:
+    def check_start(self, record: Record, n_start: int) -> None:
+        """Raise if the outputs that a simulation starts from are not there."""
         if record.ny == 0:
             raise ValueError(
                 f"record {record.name!r} must have the first {max(n_start, 1)} measured outputs "
@@ -341,6 +354,16 @@ class Model(nn.Module, ABC):
         from sysid.models.summary import print_summary
 
         print_summary(self)
+
+    def stream(self) -> Stream:
+        """Return the model as it is now, one sample at a time; see ``sysid.deploy.stream``.
+
+        Raises:
+            ValueError: if the model is bidirectional.
+        """
+        from sysid.deploy.stream import Stream
+
+        return Stream(self)
 
     def save(self, path: str | Path) -> None:
         """Write the model to one ``.safetensors`` file; see ``sysid.save``."""

@@ -291,6 +291,29 @@ class StatefulModel(Model):
             state = self._from_numbers(self._estimated_state(u[:n_init], y)[None])
         return self._continue(u[None], state, y_before)[0][0]
 
+    def settle(self, u: Tensor, y: Tensor) -> Carried:
+        """Return the state with which ``simulate`` goes on after the first ``n`` samples.
+
+        Args:
+            u: ``(n, nu)`` in own units; ``n`` may be 0 where the model has no encoder.
+            y: ``(n, ny)``, the measured outputs; not looked at by a model that cannot use them.
+        """
+        n = len(y)
+        if m := self.n_memory:
+            held = max(m - n, 0)  # a window before the first sample holds it
+            u_window = torch.cat([u[:1].expand(held, -1), u])[None, -m:]
+            y_window = torch.cat([y[:1].expand(held, -1), y])[None, -m:]
+            return self._encode(u_window, y_window)
+        state = self._start(1)
+        if n == 0:
+            return state
+        if self.initial_state == "estimated":
+            state = self._from_numbers(self._estimated_state(u, y)[None])
+        if not self.feedback:
+            return self._continue(u[None], state)[1]
+        _, (*hidden, _) = self._continue(u[None], state, _delayed(y[None])[:, :n])
+        return (*hidden, y[None, -1].nan_to_num())
+
     def _estimated_state(self, u: Tensor, y: Tensor) -> Tensor:
         """Return the initial state, ``(state_size,)``, that fits measured ``y`` best."""
         y_before = _delayed(y.nan_to_num()[None]) if self.feedback else None

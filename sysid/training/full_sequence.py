@@ -127,7 +127,9 @@ class _Records(Objective):
     def parts(self) -> Iterator[Tensor]:
         loss = self.loss
         # Side by side, unless padding would be seen as the future.
-        for items in [self.items] if loss.model.causal else [[i] for i in self.items]:
+        lengths = {len(loss.records[i][1]) for i in self.items}
+        together = loss.model.causal or len(lengths) == 1
+        for items in [self.items] if together else [[i] for i in self.items]:
             u, y = loss.padded(items)
             y_hat, _ = loss.unfold(items, u, y)
             yield loss.error(y_hat, y)[:, loss.first :].square().sum() / self.count

@@ -1,0 +1,1 @@
+"""Trained models at work: sample by sample, and as ONNX or C."""
