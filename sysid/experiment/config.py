@@ -62,6 +62,13 @@ class SystemData(_Section):
 DataSection = Annotated[FilesData | BenchmarkData | SystemData, Field(discriminator="source")]
 
 
+class Checkpoints(_Section):
+    """When the state of a training is written to its run directory."""
+
+    seconds: float | None = Field(10.0, gt=0, allow_inf_nan=False)
+    epochs: int | None = Field(None, ge=1)
+
+
 class Config(_Section):
     """A whole config: what ``sysid train`` reads, and what a run directory repeats."""
 
@@ -70,6 +77,7 @@ class Config(_Section):
     data: DataSection
     model: dict[str, Any]
     training: TrainingSettings = TrainingSettings()
+    checkpoint: Checkpoints = Checkpoints()
 
     def build_model(self, nu: int, ny: int) -> Model:
         """Return the model, its weights drawn from the config's seed."""
@@ -161,6 +169,18 @@ def parse_config(values: dict[str, Any]) -> Config:
         lines = "\n  ".join(dict.fromkeys(wrong))
         raise ValueError(f"config must be right, {len(wrong)} problem(s):\n  {lines}")
     return config
+
+
+def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """Return the keys, with dots, in which two nested dictionaries differ."""
+    out = []
+    for key in dict.fromkeys([*one, *other]):
+        a, b = one.get(key), other.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            out += [f"{key}.{inner}" for inner in differences(a, b)]
+        elif a != b:
+            out.append(key)
+    return out
 
 
 def _training_alone(values: dict[str, Any]) -> TrainingSettings | None:
