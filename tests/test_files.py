@@ -6,9 +6,10 @@ import h5py
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
-from scipy.io import savemat
+from scipy.io import loadmat, savemat
 
 from sysid.data.files import column_names, guess_columns, read, write
+from sysid.data.matlab import read_arrays
 from sysid.data.records import Record
 
 RNG = np.random.default_rng(0)
@@ -69,6 +70,24 @@ def test_matlab_v5_and_v73_matrices(tmp_path) -> None:  # type: ignore[no-untype
             assert_array_equal(record.u, u)
             assert_array_equal(record.y, y.T)
             assert record.u_names == ("u1", "u2")
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("kind", ["f8", "f4", "i1", "u2", "i8", ">f8", "?"])
+def test_arrays_of_a_mat_file_are_those_that_scipy_wrote(compressed, kind, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    arrays = {
+        "u": (10 * RNG.standard_normal((7, 3))).astype(kind),
+        "y": np.arange(7).astype(kind),
+        "cube": np.arange(24).reshape(2, 3, 4).astype(kind),
+        "long_name_of_an_array": np.ones((7, 1), kind),
+    }
+    path = tmp_path / "a.mat"
+    savemat(path, arrays | {"text": "Füße", "cell": {"a": 1}}, do_compression=compressed)
+    found = read_arrays(path)
+    for name, expected in loadmat(path).items():
+        if name in arrays:
+            assert_array_equal(found[name], expected)
+    assert (str(found["text"]), found["cell"]) == ("Füße", None)
 
 
 def test_a_record_to_be_simulated(tmp_path) -> None:  # type: ignore[no-untyped-def]

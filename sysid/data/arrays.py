@@ -5,7 +5,6 @@ Nothing in them is unpickled, and no other file that they point to is opened.
 
 from __future__ import annotations
 
-import math
 import statistics
 import zipfile
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sysid.data.matlab import read_arrays
 from sysid.data.memory import refuse_too_large
 from sysid.data.tables import METADATA, StoredRecord, Table, distinct, repeated
 
@@ -63,12 +63,7 @@ def open_mat(path: Path) -> Table:
     if h5py.is_hdf5(path):
         with h5py.File(path) as f:
             return _side_by_side(_hdf5_arrays(f))
-    from scipy.io import loadmat, whosmat
-
-    needed = sum(8 * math.prod(shape) for _, shape, _ in whosmat(path))
-    refuse_too_large("the arrays", needed, _HINT)
-    values = loadmat(path)
-    return _side_by_side({k: v for k, v in values.items() if not k.startswith("__")})
+    return _side_by_side(read_arrays(path))
 
 
 def _hdf5_arrays(f: Any) -> dict[str, Any]:

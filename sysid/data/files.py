@@ -13,6 +13,7 @@ import numpy as np
 from sysid.data.arrays import open_mat, open_npz, open_parquet
 from sysid.data.atomic import replacing
 from sysid.data.columns import Array, TimeStampError, in_seconds, uniform_step, unknown_column
+from sysid.data.errors import one_line
 from sysid.data.memory import refuse_too_large
 from sysid.data.records import Record
 from sysid.data.tables import METADATA, Table
@@ -58,7 +59,7 @@ def read(
     try:
         return _record(path, table, u, y, time, sampling_time)
     except ValueError as error:
-        raise type(error)(f"{path}: {_one_line(error)}") from None
+        raise type(error)(f"{path}: {one_line(error)}") from None
     except Exception as error:  # what the libraries that read a damaged file may raise
         raise ValueError(_unreadable(path, error)) from None
 
@@ -204,12 +205,7 @@ def _choose(table: dict[str, Callable[..., Any]], path: Path) -> Callable[..., A
 
 
 def _unreadable(path: Path, error: Exception) -> str:
-    return f"file must be readable as {path.suffix}, got {path}: {_one_line(error)}"
-
-
-def _one_line(error: Exception) -> str:
-    """Return what a library says, in one line."""
-    return " ".join(str(error).split())[:300] or type(error).__name__
+    return f"file must be readable as {path.suffix}, got {path}: {one_line(error)}"
 
 
 def _metadata(record: Record) -> str:

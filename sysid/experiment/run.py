@@ -16,6 +16,7 @@ import pandas as pd
 
 from sysid.analysis.compare import compare, scores_to_dict
 from sysid.data.atomic import replacing, write_text
+from sysid.data.errors import one_line
 from sysid.experiment.config import Config, differences, read_config
 from sysid.experiment.data import Data, load_data
 from sysid.experiment.directory import (
@@ -145,9 +146,8 @@ def _go_on(trainer: Trainer, directory: Path, config: Config, digest: str) -> No
     try:
         trainer.load_state_dict(state)
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-        reason = str(error).splitlines()[0]
         raise ValueError(
-            f"checkpoint must be of this config, got that of {directory}: {reason}; "
+            f"checkpoint must be of this config, got that of {directory}: {one_line(error)}; "
             "train into another directory"
         ) from None
 

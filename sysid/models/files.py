@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sysid.data.atomic import replacing
+from sysid.data.errors import one_line
 from sysid.models.baseline import Baseline
 from sysid.models.model import Model
 
@@ -122,8 +123,9 @@ def load(path: str | Path) -> Model:
         model.load_state_dict(tensors)
         _describe(model, header)
     except (TypeError, RuntimeError, AttributeError, KeyError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"model file must fit its own header, {path} does not: {reason}") from None
+        raise ValueError(
+            f"model file must fit its own header, {path} does not: {one_line(error)}"
+        ) from None
     return model.eval()
 
 
@@ -146,7 +148,7 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
             tensors = {key: f.get_tensor(key) for key in f.keys()}  # noqa: SIM118 - not a dict
             return dict(f.metadata() or {}), tensors
     except (SafetensorError, ValueError, OSError, RuntimeError, AttributeError) as error:
-        raise ValueError(f"model file must be whole, got {path}: {error}") from None
+        raise ValueError(f"model file must be whole, got {path}: {one_line(error)}") from None
 
 
 def _checked_header(path: Path, metadata: dict[str, str], tensors: Mapping[str, Tensor]) -> _Header:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from sysid.data.atomic import replacing
+from sysid.data.errors import one_line
 
 # The first line of a checkpoint: this, the format's version, and SHA-256 of all that follows.
 _MAGIC = b"sysid checkpoint 1 "
@@ -48,8 +49,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"checkpoint must be whole, got {path}: {reason}") from None
+        raise ValueError(f"checkpoint must be whole, got {path}: {one_line(error)}") from None
     if not isinstance(state, dict):
         raise ValueError(f"checkpoint must be whole, got {path}, which holds no state")
     return state
