@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from sysid.models import MODELS, Model
 from sysid.training.fit import problems
+from sysid.training.memory import refuse_too_many_weights
 from sysid.training.settings import TrainingSettings
 
 
@@ -86,6 +87,8 @@ class Config(_Section):
         arguments = dict(self.model)
         kind = MODELS[arguments.pop("kind")]
         sizes = _channel_arguments(kind)
+        with torch.device("meta"), torch.random.fork_rng(devices=[]):
+            refuse_too_many_weights(kind(**{sizes[0]: nu, sizes[1]: ny}, **arguments))
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
             return kind(**{sizes[0]: nu, sizes[1]: ny}, **arguments)

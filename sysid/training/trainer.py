@@ -20,6 +20,7 @@ from sysid.models import Model
 from sysid.models.baseline import fit_baseline
 from sysid.models.stability import describe_unbounded
 from sysid.training.choice import choose_optimiser
+from sysid.training.memory import refuse_too_large
 from sysid.training.optimisers import make_optimiser
 from sysid.training.settings import TrainingSettings
 from sysid.training.stages import make_loss, training_stages
@@ -104,6 +105,7 @@ class Trainer:
         for record in self.valid:
             model.check_record(record)
         self.train = records
+        refuse_too_large(model, records, settings)
         self.stages = training_stages(model, settings)
         self.generator = torch.Generator().manual_seed(settings.seed)
         with torch.random.fork_rng():
@@ -116,7 +118,9 @@ class Trainer:
         self.stopped_because = ""
         self.messages: list[str] = []
         self.retreats = 0
+        # Where the last free run, and that of the best epoch, exceeded all bounds.
         self._unstable: str | None = None
+        self._best_unstable: str | None = None
         self._stop = self._gave_up = False
         self._begin(0)
 
@@ -172,7 +176,7 @@ class Trainer:
                 self.optimiser.end_epoch(monitored)
                 if monitored < self.best_loss:
                     self.best_loss, self.best_epoch = monitored, epoch.epoch
-                    self._best = _copied(self.model)
+                    self._best, self._best_unstable = _copied(self.model), self._unstable
                 self._good, self._state = self._state, self._snapshot()
                 yield epoch
                 started = time.perf_counter()
@@ -265,10 +269,11 @@ class Trainer:
 
     def _say_if_unstable(self) -> None:
         """Say so if the free run of no epoch was bounded."""
-        if self.history and self.valid and math.isinf(self.best_loss) and self._unstable:
+        unstable = self._best_unstable if self.best_epoch else self._unstable
+        if unstable:
             self._say(
-                f"{self._unstable}, and no epoch gave a stable model; train on the simulation "
-                "error (loss: subsequence), or lower the orders"
+                f"{unstable}, and no epoch gave a stable model; train on the simulation error "
+                "(loss: subsequence), or lower the orders"
             )
 
     def _say(self, message: str) -> None:
@@ -328,6 +333,8 @@ class Trainer:
             "stage": self.stage,
             "first": self._first,
             "lowest": self._lowest,
+            "unstable": self._unstable,
+            "best_unstable": self._best_unstable,
         }
 
     def _restore(self, state: dict[str, Any]) -> None:
@@ -347,6 +354,7 @@ class Trainer:
         self.generator.set_state(state["generator"])
         self._random_state = state["random_state"]
         self._lowest = state["lowest"]
+        self._unstable, self._best_unstable = state["unstable"], state["best_unstable"]
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where another trainer with the same model, records and settings was."""
