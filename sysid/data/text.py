@@ -30,7 +30,7 @@ _WITH_DOT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _WITH_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 # A comment, which is neither a spreadsheet's error (#REF!) nor a unit (%;V).
-_COMMENT = re.compile(r"\s*(#(?!REF!|DIV/0!|VALUE!|NAME\?|NUM!|NULL!|N/A)|%[\sA-Za-z])")
+_COMMENT = re.compile(r"\s*(#(?!REF!|DIV/0!|VALUE!|NAME\?|NUM!|NULL!|N/A)|%[ A-Za-z])")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d.*")
 _WORDS = {"true", "false", "inf", "-inf", "+inf", "infinity", "-infinity"}
 

@@ -199,7 +199,7 @@ def _model_problems(section: Any, training: TrainingSettings | None) -> list[str
         return []  # said by the schema
     arguments = dict(section)
     kind = arguments.pop("kind", None)
-    if kind not in MODELS:
+    if not isinstance(kind, str) or kind not in MODELS:
         return [f"model.kind must be one of {', '.join(MODELS)}, got {kind!r}"]
     fields: dict[str, Any] = {}
     hints = get_type_hints(MODELS[kind].__init__)
