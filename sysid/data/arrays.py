@@ -27,7 +27,6 @@ def open_parquet(path: Path) -> Table:
 
     file = pq.ParquetFile(path)
     schema = file.schema_arrow
-    stored = ((schema.pandas_metadata or {}).get("attributes") or {}).get(METADATA)
     names = distinct(schema.names)
 
     def load(columns: Sequence[str]) -> pd.DataFrame:
@@ -41,9 +40,16 @@ def open_parquet(path: Path) -> Table:
         names,
         file.metadata.num_rows,
         load,
-        stored=None if stored is None else StoredRecord.from_json(stored),
+        stored=stored_record(file),
         unusable=repeated(schema.names),
     )
+
+
+def stored_record(file: Any) -> StoredRecord | None:
+    """Return what ``write`` put beside the columns of an open Parquet file, if it wrote it."""
+    attributes = (file.schema_arrow.pandas_metadata or {}).get("attributes") or {}
+    text = attributes.get(METADATA)
+    return None if text is None else StoredRecord.from_json(text)
 
 
 def open_npz(path: Path) -> Table:

@@ -44,11 +44,6 @@ def column(df: pd.DataFrame, name: str) -> Array:
             f"column {name!r} must be finite, got {values[bad[0]]} in row {bad[0]}; "
             "leave a missing sample empty"
         )
-    if len(values) and np.isnan(values).all():
-        raise ValueError(
-            f"column {name!r} must hold numbers, all its {len(values)} samples are missing; "
-            "leave it out"
-        )
     return values
 
 

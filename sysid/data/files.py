@@ -148,12 +148,18 @@ def _record(
     units = dict(table.units)
     if stored:
         metadata.update(name=stored.name, n_init=stored.n_init)
-        units.update(zip(stored.u_names, stored.u_units, strict=True))
-        units.update(zip(stored.y_names, stored.y_units, strict=True))
+        units.update(stored.units)
     metadata.update(
         {f"{k}_units": [units.get(c, "") for c in cs] for k, cs in (("u", u), ("y", y))}
     )
-    return Record.from_frame(frame, u, y, time, sampling_time, **metadata)
+    record = Record.from_frame(frame, u, y, time, sampling_time, **metadata)
+    for block, channels in ((record.u, u), (record.y, y)):
+        if len(empty := np.flatnonzero(np.isnan(block).all(axis=0))):
+            raise ValueError(
+                f"column {channels[empty[0]]!r} must hold numbers, all its {len(block)} samples "
+                "are missing; leave it out"
+            )
+    return record
 
 
 def _compare_steps(sampling_time: float, stamps: Array, name: str) -> None:

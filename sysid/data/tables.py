@@ -45,6 +45,13 @@ class StoredRecord(BaseModel):
                 raise ValueError(f"its stored {kind}_units are not one per channel")
         return stored
 
+    @property
+    def units(self) -> dict[str, str]:
+        """The unit of each channel."""
+        return dict(
+            zip([*self.u_names, *self.y_names], [*self.u_units, *self.y_units], strict=True)
+        )
+
 
 @dataclass(frozen=True)
 class Table:

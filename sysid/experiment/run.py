@@ -119,7 +119,12 @@ def _train(
     save_state(trainer)
     if config.training.starts > 1:
         # Begun again after a kill: the starts end together, and in the same bits.
-        return fit_starts(trainer.model.fresh(config.seed), trainer.train, trainer.valid or None, config.settings())
+        return fit_starts(
+            trainer.model.fresh(config.seed),
+            trainer.train,
+            trainer.valid or None,
+            config.settings(),
+        )
     result = run_to_end(trainer, progress, after_epoch)
     # Whoever sent a signal may not wait for the evaluation.
     save_state(trainer)

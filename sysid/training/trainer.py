@@ -20,6 +20,7 @@ from sysid.models import Model
 from sysid.models.baseline import fit_baseline
 from sysid.models.stability import describe_unbounded
 from sysid.training.choice import choose_optimiser
+from sysid.training.compatibility import refuse_conflicts, refuse_overlap, resolve_device
 from sysid.training.memory import refuse_too_large
 from sysid.training.optimisers import make_optimiser
 from sysid.training.settings import TrainingSettings
@@ -82,12 +83,12 @@ class Trainer:
         for record in (*records, *self.valid):
             if record.ny == 0:
                 raise ValueError(f"record {record.name!r} must have outputs to train on, got none")
-        _refuse_overlap(records, self.valid)
+        refuse_overlap(records, self.valid)
         self.optimiser_reason = f"{settings.optimiser}, as asked for"
         if settings.optimiser == "auto":
             name, self.optimiser_reason = choose_optimiser(model, records, settings)
             self.settings = settings = settings.model_copy(update={"optimiser": name})
-        _refuse_conflicts(model, settings)
+        refuse_conflicts(model, settings)
         self.device = resolve_device(settings.device)
         default = "float64" if settings.at_once else "float32"
         model.to(device=self.device, dtype=getattr(torch, settings.dtype or default))
@@ -370,57 +371,5 @@ class Trainer:
         return pd.DataFrame([asdict(e) for e in self.history], columns=columns)
 
 
-def resolve_device(device: str) -> torch.device:
-    """Return the device that ``auto``, ``cpu``, ``cuda`` or ``cuda:1`` names.
-
-    Raises:
-        ValueError: if there is no such device on this machine.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    chosen = torch.device(device)
-    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
-        raise ValueError(
-            f"device must be there, got {device} on a machine with {torch.cuda.device_count()} "
-            "CUDA devices; use cpu or auto"
-        )
-    return chosen
-
-
 def _copied(model: Model) -> dict[str, Tensor]:
     return {k: v.detach().clone() for k, v in model.state_dict().items()}
-
-
-def _refuse_conflicts(model: Model, settings: TrainingSettings) -> None:
-    """Refuse settings that do not go with the model."""
-    conflicts = settings.conflicts(model.kind, model.losses, model.n_memory)
-    if settings.optimiser == "lm" and not model.causal:
-        conflicts.append(
-            ("optimiser", "must be another than lm for a bidirectional model, got lm; use lbfgs")
-        )
-    if settings.at_once and (dropout := getattr(model, "dropout", 0.0)):
-        conflicts.append(
-            (
-                "optimiser",
-                f"must be sgd, adam or adamw with dropout={dropout}, which makes the objective "
-                f"random, got {settings.optimiser}",
-            )
-        )
-    if conflicts:
-        raise ValueError("; ".join(f"{key} {message}" for key, message in conflicts))
-    if settings.output_weights is not None and len(settings.output_weights) != model.ny:
-        raise ValueError(
-            f"output_weights must have {model.ny} values, one per output, got "
-            f"{settings.output_weights}"
-        )
-
-
-def _refuse_overlap(train: list[Record], valid: list[Record]) -> None:
-    """Slices of one record share memory: what is trained on cannot also be held out."""
-    for a in train:
-        for b in valid:
-            if np.shares_memory(a.y, b.y):
-                raise ValueError(
-                    f"valid must not hold samples of train, got record {b.name!r} in both; "
-                    "split with sysid.split_time"
-                )

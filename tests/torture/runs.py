@@ -16,7 +16,7 @@ from safetensors import safe_open
 
 from sysid.training.settings import LossName, OptimiserName
 
-OPTIMISERS: tuple[str, ...] = get_args(OptimiserName)
+OPTIMISERS: tuple[str, ...] = tuple(o for o in get_args(OptimiserName) if o != "auto")
 LOSSES: tuple[str, ...] = get_args(LossName)
 _WHOLE = ("lbfgs", "lm")  # take everything at once
 _STEP = {"sgd": 1e-2, "adam": 3e-3, "adamw": 3e-3}
