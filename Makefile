@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test lint benchmark
+.PHONY: install demo test lint benchmark torture fuzz mutate
 
 install: .venv/installed
 
@@ -25,3 +25,25 @@ lint: install
 
 benchmark: install
 	$(BIN)/python benchmarks/trainer_overhead.py
+
+# Kills, full disks and twenty trainings at once; an hour or so.
+torture: install
+	$(BIN)/python tests/torture/kill_resume.py --rounds 40
+	$(BIN)/python tests/torture/kill_resume.py --rounds 10 --signal TERM
+	$(BIN)/python tests/torture/kill_resume.py --rounds 10 --signal INT
+	$(BIN)/python tests/torture/disk_full.py --rounds 10
+	$(BIN)/python tests/torture/together.py --runs 200
+
+# Ten minutes for each reader and the config: make fuzz SECONDS=60 for less.
+SECONDS ?= 600
+fuzz: .venv/torture
+	OMP_NUM_THREADS=1 $(BIN)/python tests/torture/fuzz.py --seconds $(SECONDS)
+
+# Hours: make mutate MUTANTS='sysid.metrics*' for some of them.
+mutate: .venv/torture
+	OMP_NUM_THREADS=1 $(BIN)/mutmut run --max-children 2 $(MUTANTS)
+	$(BIN)/mutmut results
+
+.venv/torture: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[torture]"
+	touch $@

@@ -50,7 +50,9 @@ class _State:
     epilog="Example: sysid train configs/quickstart.yaml --set training.learning_rate=1e-3"
 )
 def train(
-    config: Annotated[Path, typer.Argument(help="A YAML config; see configs/.")],
+    config: Annotated[
+        Path | None, typer.Argument(help="A YAML config; see configs/. That of DIR with --resume.")
+    ] = None,
     overrides: SetOption = None,
     out: Annotated[Path | None, typer.Option(help="Run directory to write.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
@@ -60,13 +62,21 @@ def train(
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train what a config describes and leave a run directory."""
+    """Train what a config describes and leave a run directory.
+
+    Ctrl-C and SIGTERM end the training early and save its state. Exit codes: 0 done, 1 diverged
+    or interrupted, 2 the request was wrong.
+    """
     from sysid.experiment.config import read_config
     from sysid.experiment.run import train_config
 
     changes = list(overrides or [])
     if device is not None:
         changes.append(f"training.device={device}")
+    if config is None:
+        if resume is None:
+            raise ValueError("CONFIG must be given, unless --resume names a run directory")
+        config = resume / "config.yaml"
     parsed = read_config(config, changes)
     run = train_config(
         parsed,
@@ -92,6 +102,7 @@ def train(
                 "stopped_because": result.stopped_because,
                 "optimiser": result.optimiser,
                 "starts": json_rows(result.spread) if result.starts else [],
+                "messages": list(result.messages),
                 "scores": json_rows(run.scores),
             }
         )
@@ -107,7 +118,11 @@ def train(
         for name, path in files.items():
             print(f"{name + ':':8}{path}")
     if result.stopped_because == "interrupted":
-        print(f"sysid: go on with: sysid train {config} --resume {run.directory}", file=sys.stderr)
+        _fail(
+            f"interrupted after epoch {len(result.history)}; the best model so far is kept; "
+            f"go on with: sysid train --resume {run.directory}",
+            1,
+        )
     if result.stopped_because == "diverged":
         _fail("training diverged; the best weights are kept; lower training.learning_rate", 1)
 
@@ -215,13 +230,14 @@ def simulate(
     from sysid.data.files import write
     from sysid.experiment.data import Columns, read_for
     from sysid.experiment.run import open_model
+    from sysid.models.stability import refuse_unbounded
 
     model = open_model(run)
     columns = Columns(split_names(u), split_names(y), time, sampling_time)
     record = read_for(model, data, columns, n_init)
-    simulated = record.replace(
-        y=model.simulate(record), y_names=model.y_names, y_units=model.y_units
-    )
+    y_hat = model.simulate(record)
+    refuse_unbounded(record, model.y_names, y_hat)
+    simulated = record.replace(y=y_hat, y_names=model.y_names, y_units=model.y_units)
     write(simulated, output)
     if as_json:
         print_json({"output": str(output), "samples": len(simulated), "y": simulated.y_names})
@@ -303,6 +319,8 @@ def main() -> None:
     except Exception as error:
         if _State.debug:
             raise
+        if type(error).__module__.startswith("sysid."):  # it says what there is to say
+            _fail(str(error), 1)
         _fail(f"the work failed: {type(error).__name__}: {error}; --debug shows where", 1)
 
 

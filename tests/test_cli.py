@@ -205,7 +205,8 @@ def test_an_interrupted_training_goes_on(folder: Path) -> None:
     half = folder / "half"
     half.mkdir()
     (half / "config.yaml").write_text(parsed.to_yaml())
-    save_checkpoint(trainer.state_dict(), half / "checkpoint.pt")
+    state = {"data": data.digest(), **trainer.state_dict()}
+    save_checkpoint(state, half / "checkpoint.pt")
     run("train", "half/config.yaml", "--resume", "half", cwd=folder)
     assert not (half / "checkpoint.pt").exists()
     run("train", "half/config.yaml", "--out", "straight", cwd=folder)

@@ -13,6 +13,7 @@ from sysid.data.records import Array, Record, as_records
 from sysid.metrics import all_metrics
 from sysid.models import NARX, Model
 from sysid.models.baseline import Baseline
+from sysid.models.stability import first_unbounded
 
 SIMULATION = "simulation"
 FIGURES = ("rmse", "nrmse", "fit_index", "r2", "mae", "vaf")
@@ -165,8 +166,8 @@ def _rows(
         notes = [note] if note else []
         if counted == 0:
             notes.append("no samples to compare")
-        elif math.isinf(values["rmse"]):
-            notes.append("unstable: the output exceeds all bounds")
+        elif place := first_unbounded(np.where(seen, y_hat, np.nan)[:, [i]], record.y[:, [i]]):
+            notes.append(f"unstable: the output exceeds all bounds at sample {place[0]}")
         elif math.isnan(values["fit_index"]):
             notes.append("the output is constant: its fit is undefined")
         if missing := int(np.isnan(record.y[:, i]).sum()):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -21,6 +20,7 @@ from sysid.analysis.gallery import comparison_drawings, drawing, model_drawings
 from sysid.analysis.residuals import residual_analysis
 from sysid.analysis.timeline import timeline
 from sysid.analysis.uncertainty import Band
+from sysid.data.atomic import write_text
 from sysid.data.records import Array, Record
 
 _POINTS = 400_000  # of all series on a page: 2.1 MB
@@ -54,9 +54,7 @@ def write_report(path: str | Path, contents: Contents) -> None:
         js=_asset("timeline.js"),
         bokeh=_bokeh(),
     )
-    partial = Path(f"{path}.partial")
-    partial.write_text(page, encoding="utf-8")
-    os.replace(partial, path)
+    write_text(Path(path), page)
 
 
 def _template() -> Any:

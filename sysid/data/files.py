@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import os
 import re
-import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import pandas as pd
 
+from sysid.data.arrays import open_mat, open_npz, open_parquet
+from sysid.data.atomic import replacing
+from sysid.data.columns import Array, TimeStampError, in_seconds, uniform_step, unknown_column
+from sysid.data.errors import one_line
+from sysid.data.memory import refuse_too_large
 from sysid.data.records import Record
+from sysid.data.tables import METADATA, Table
+from sysid.data.text import open_text
 
-# What a file keeps of a record beside its columns, as JSON under this name.
-METADATA = "sysid_record"
-# What a table keeps of the arrays that are not as long as the usual one.
-_LENGTHS = "other_lengths"
+_COPIES = 3  # of a column at the peak: the file's, the frame's and the record's
 
 
 def read(
@@ -33,14 +33,18 @@ def read(
 
     The suffix says what it is: ``.csv``, ``.txt``, ``.tsv``, ``.parquet``, ``.mat`` (v5 and
     v7.3), ``.npz``. In the last two, a matrix ``u`` of ``k`` columns is read as ``u1 ... uk``.
+    A text file may use commas, semicolons, tabs or blanks, decimal points or commas, and a line
+    of units under the names. Nothing is guessed about values: what cannot be read without doubt
+    is refused, with its place.
 
     Args:
         path: the file.
         u: input columns. Where neither ``u`` nor ``y`` is given, columns called ``u``, ``u1``,
             ``u2``, ... are inputs, ``y``, ``y1``, ... outputs, ``t`` or ``time`` time stamps.
         y: output columns; none for a record that is to be simulated.
-        time: column of time stamps.
-        sampling_time: seconds between samples, where there is no ``time``.
+        time: column of time stamps, in seconds unless the file names another unit, or dates.
+        sampling_time: seconds between samples, where there is no ``time``; it must agree with
+            the time stamps that are there.
 
     Returns:
         The record, named after the file unless the file holds a name.
@@ -51,44 +55,13 @@ def read(
             (``TimeStampError`` where the time stamps are at fault).
     """
     path = Path(path)
-    frame, stored = _load(path)
-    if not len(frame):
-        raise ValueError(f"file must hold samples, got none in {path}")
-    other_lengths: dict[str, int] = frame.attrs.get(_LENGTHS, {})
-    names = [*map(str, frame.columns), *other_lengths]
-    if u is None and y is None:
-        if stored:
-            u, y = stored["u_names"], stored["y_names"]
-        else:
-            u, y, guessed = guess_columns(names)
-            time = time or (guessed if sampling_time is None else None)
-            if not u and not y:
-                raise ValueError(
-                    f"columns must be named with u and y, or be called u1, y1, ..., got {names} in "
-                    f"{path}"
-                )
-    elif not stored and time is None and sampling_time is None:
-        time = guess_columns(names)[2]
-    u, y = _expanded(u or [], names), _expanded(y or [], names)
-    for name in (*u, *y):
-        if name in other_lengths:
-            raise ValueError(
-                f"{path}: columns must have equal lengths, got {other_lengths[name]} samples of "
-                f"{name!r} where {', '.join(map(repr, frame.columns[:3]))} have {len(frame)}"
-            )
-    metadata: dict[str, Any] = {"name": path.stem}
-    if stored:
-        metadata["name"] = stored["name"]
-        metadata["n_init"] = stored["n_init"]
-        for kind, chosen in (("u", u), ("y", y)):
-            units = dict(zip(stored[f"{kind}_names"], stored[f"{kind}_units"], strict=True))
-            metadata[f"{kind}_units"] = [units.get(c, "") for c in chosen]
-        if time is None and sampling_time is None:
-            sampling_time = stored["sampling_time"]
+    table = _open(path)
     try:
-        return Record.from_frame(frame, u, y, time, sampling_time, **metadata)
+        return _record(path, table, u, y, time, sampling_time)
     except ValueError as error:
-        raise type(error)(f"{path}: {error}") from None
+        raise type(error)(f"{path}: {one_line(error)}") from None
+    except Exception as error:  # what the libraries that read a damaged file may raise
+        raise ValueError(_unreadable(path, error)) from None
 
 
 def write(record: Record, path: str | Path) -> None:
@@ -97,24 +70,21 @@ def write(record: Record, path: str | Path) -> None:
     All but text files keep the metadata too. The file is complete or not there at all.
 
     Raises:
-        ValueError: for another suffix.
+        ValueError: for another suffix, or if it cannot be written.
     """
     path = Path(path)
     writer = _choose(_WRITERS, path)
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        writer(record, partial)
-        os.replace(partial, path)
+        with replacing(path) as partial:
+            writer(record, partial)
     except OSError as error:
         raise ValueError(f"file must be writable, got {path}: {error.strerror}") from None
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def column_names(path: str | Path) -> list[str]:
     """Return the names of a file's columns."""
-    frame, _ = _load(Path(path))
-    return [*map(str, frame.columns), *frame.attrs.get(_LENGTHS, {})]
+    table = _open(Path(path))
+    return [*table.names, *table.unusable]
 
 
 def guess_columns(names: Sequence[str]) -> tuple[list[str], list[str], str | None]:
@@ -128,32 +98,110 @@ def guess_columns(names: Sequence[str]) -> tuple[list[str], list[str], str | Non
     return u, y, next((n for n in names if n in ("t", "time")), None)
 
 
+def _record(
+    path: Path,
+    table: Table,
+    u: Sequence[str] | None,
+    y: Sequence[str] | None,
+    time: str | None,
+    sampling_time: float | None,
+) -> Record:
+    """Read the columns that are asked for, or those that the names tell."""
+    stored = table.stored
+    names = [*table.names, *table.unusable]
+    stamps = None if stored else guess_columns(table.names)[2]
+    if u is None and y is None:
+        if stored:
+            u, y = stored.u_names, stored.y_names
+        else:
+            u, y, _ = guess_columns(names)
+            if not u and not y:
+                shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+                raise ValueError(
+                    f"columns must be named with u and y, or be called u1, y1, ..., got {shown}"
+                )
+    if time is None and sampling_time is None:
+        time = stamps
+        if stored:
+            sampling_time = stored.sampling_time
+    u, y = _expanded(u or [], names), _expanded(y or [], names)
+    asked = list(dict.fromkeys([*u, *y, *(n for n in (time, stamps) if n is not None)]))
+    for name in asked:
+        if name in table.unusable:
+            raise ValueError(f"column {name!r} must {table.unusable[name]}")
+    known = set(table.names)
+    if unknown := [name for name in asked if name not in known]:
+        raise ValueError(unknown_column(unknown[0], names))
+    refuse_too_large(
+        f"{len(asked)} columns of {table.samples} samples",
+        8 * _COPIES * len(asked) * table.samples,
+        "name fewer columns with u and y, or cut the file",
+    )
+    frame = table.load(asked)
+    if not len(frame):
+        raise ValueError("file must hold samples, got none")
+    if time is not None:
+        frame[time] = in_seconds(frame, time, table.units.get(time))
+    elif time is None and stamps is not None and sampling_time is not None:
+        _compare_steps(sampling_time, in_seconds(frame, stamps, table.units.get(stamps)), stamps)
+    metadata: dict[str, Any] = {"name": path.stem}
+    units = dict(table.units)
+    if stored:
+        metadata.update(name=stored.name, n_init=stored.n_init)
+        units.update(stored.units)
+    metadata.update(
+        {f"{k}_units": [units.get(c, "") for c in cs] for k, cs in (("u", u), ("y", y))}
+    )
+    record = Record.from_frame(frame, u, y, time, sampling_time, **metadata)
+    for block, channels in ((record.u, u), (record.y, y)):
+        if len(empty := np.flatnonzero(np.isnan(block).all(axis=0))):
+            raise ValueError(
+                f"column {channels[empty[0]]!r} must hold numbers, all its {len(block)} samples "
+                "are missing; leave it out"
+            )
+    return record
+
+
+def _compare_steps(sampling_time: float, stamps: Array, name: str) -> None:
+    """Raise if a sampling time is not that of time stamps that can be used."""
+    try:
+        step = uniform_step(stamps, name)
+    except TimeStampError:  # they tell nothing, and what is given stands
+        return
+    if abs(step - sampling_time) > 0.01 * step:
+        raise ValueError(
+            f"sampling_time must be that of the time stamps, got {sampling_time:g} s where column "
+            f"{name!r} has {step:g} s; leave sampling_time out, or rename the column"
+        )
+
+
 def _expanded(asked: Sequence[str], names: list[str]) -> list[str]:
     """Replace the name of a matrix by those of its columns."""
     out: list[str] = []
+    known = set(names)
     for name in asked:
-        columns = [n for n in names if re.fullmatch(rf"{re.escape(name)}\d+", n)]
-        out += columns if name not in names and columns else [name]
+        columns = []
+        if name not in known:
+            columns = [n for n in names if re.fullmatch(rf"{re.escape(name)}\d+", n)]
+        out += columns or [name]
     return out
 
 
-Loaded = tuple[pd.DataFrame, dict[str, Any] | None]
-
-
-def _load(path: Path) -> Loaded:
+def _open(path: Path) -> Table:
     if not path.exists():
         raise FileNotFoundError(f"file must exist, got {path}")
-    reader = _choose(_READERS, path)
+    opener = _choose(_OPENERS, path)
     if not path.is_file():
-        raise ValueError(f"data must be a file, got the directory {path}")
+        raise ValueError(
+            f"data must be a file, got {'the directory ' if path.is_dir() else ''}{path}"
+        )
     if path.stat().st_size == 0:
         raise ValueError(f"file must hold samples, {path} is empty")
     try:
-        loaded: Loaded = reader(path)
-        return loaded
+        table: Table = opener(path)
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"file must be readable as {path.suffix}, got {path}: {reason}") from None
+        raise ValueError(_unreadable(path, error)) from None
+    return table
 
 
 def _choose(table: dict[str, Callable[..., Any]], path: Path) -> Callable[..., Any]:
@@ -162,65 +210,8 @@ def _choose(table: dict[str, Callable[..., Any]], path: Path) -> Callable[..., A
     return table[path.suffix.lower()]
 
 
-def _read_text(path: Path) -> Loaded:
-    with path.open(encoding="utf-8-sig", newline="") as f:
-        head = f.readline()
-    try:
-        delimiter = csv.Sniffer().sniff(head, delimiters=",;\t").delimiter
-    except csv.Error:
-        delimiter = ","
-    frame = pd.read_csv(path, sep=delimiter, encoding="utf-8-sig", skipinitialspace=True)
-    return frame.rename(columns=lambda c: str(c).strip()), None
-
-
-def _read_parquet(path: Path) -> Loaded:
-    frame = pd.read_parquet(path, engine="pyarrow")
-    stored = frame.attrs.get(METADATA)
-    return frame, json.loads(stored) if stored else None
-
-
-def _read_npz(path: Path) -> Loaded:
-    with np.load(path, allow_pickle=False) as archive:
-        return _frame({k: archive[k] for k in archive.files})
-
-
-def _read_mat(path: Path) -> Loaded:
-    import h5py
-
-    if not h5py.is_hdf5(path):
-        from scipy.io import loadmat
-
-        values = loadmat(path)
-        return _frame({k: v for k, v in values.items() if not k.startswith("__")})
-    with h5py.File(path) as f:  # MATLAB writes columns first
-        return _frame({k: v[()].T for k, v in f.items() if isinstance(v, h5py.Dataset)})
-
-
-def _frame(arrays: dict[str, Any]) -> Loaded:
-    """Lay numeric arrays of the usual length side by side."""
-    stored = None
-    columns: dict[str, Any] = {}
-    for name, value in arrays.items():
-        array = np.asarray(value)
-        if name == METADATA:
-            text = array.item() if array.size == 1 else "".join(chr(int(c)) for c in array.ravel())
-            stored = json.loads(str(text))
-            continue
-        if array.dtype.kind not in "biuf" or array.ndim not in (1, 2) or array.size < 2:
-            continue
-        if array.ndim == 2 and 1 in array.shape:
-            array = array.ravel()
-        if array.ndim == 1:
-            columns[name] = array
-        else:
-            columns.update({f"{name}{i + 1}": c for i, c in enumerate(array.T)})
-    lengths = {name: len(c) for name, c in columns.items()}
-    if not lengths:
-        raise ValueError("it holds no numeric arrays of two samples or more")
-    usual = statistics.mode(lengths.values())
-    frame = pd.DataFrame({n: c for n, c in columns.items() if len(c) == usual})
-    frame.attrs[_LENGTHS] = {n: k for n, k in lengths.items() if k != usual}
-    return frame, stored
+def _unreadable(path: Path, error: Exception) -> str:
+    return f"file must be readable as {path.suffix}, got {path}: {one_line(error)}"
 
 
 def _metadata(record: Record) -> str:
@@ -229,7 +220,8 @@ def _metadata(record: Record) -> str:
 
 
 def _channels(record: Record) -> dict[str, Any]:
-    return {c: record.to_frame()[c].to_numpy() for c in (*record.u_names, *record.y_names)}
+    frame = record.to_frame()
+    return {c: frame[c].to_numpy() for c in (*record.u_names, *record.y_names)}
 
 
 def _write_text(record: Record, path: Path, delimiter: str = ",") -> None:
@@ -257,13 +249,13 @@ def _write_mat(record: Record, path: Path) -> None:
         )
 
 
-_READERS: dict[str, Callable[..., Loaded]] = {
-    ".csv": _read_text,
-    ".txt": _read_text,
-    ".tsv": _read_text,
-    ".parquet": _read_parquet,
-    ".mat": _read_mat,
-    ".npz": _read_npz,
+_OPENERS: dict[str, Callable[[Path], Table]] = {
+    ".csv": open_text,
+    ".txt": open_text,
+    ".tsv": open_text,
+    ".parquet": open_parquet,
+    ".mat": open_mat,
+    ".npz": open_npz,
 }
 _WRITERS: dict[str, Callable[..., None]] = {
     ".csv": _write_text,

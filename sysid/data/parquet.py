@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sysid.data.columns import column, uniform_step
-from sysid.data.files import METADATA
+from sysid.data.arrays import stored_record
+from sysid.data.columns import column, seconds, uniform_step
 from sysid.data.records import Array, Record
+from sysid.data.tables import StoredRecord
+
+_NOTHING = StoredRecord(
+    name="", sampling_time=None, u_names=[], y_names=[], u_units=[], y_units=[], n_init=0
+)
 
 
 def map_parquet(
@@ -47,36 +51,23 @@ def map_parquet(
     if any(folder.iterdir()):
         raise ValueError(f"folder must be empty, got {folder}; choose a new one")
     file = pq.ParquetFile(path)
-    metadata = _stored(file)
+    stored = stored_record(file) or _NOTHING
     if not u and not y:
-        u, y = metadata["u_names"], metadata["y_names"]
+        u, y = stored.u_names, stored.y_names
     step = _write_groups(file, folder, {"u": u, "y": y}, time)
     n = file.metadata.num_rows
-    units = {}
-    for kind, chosen in (("u", u), ("y", y)):
-        known = dict(zip(metadata[f"{kind}_names"], metadata[f"{kind}_units"], strict=True))
-        units[f"{kind}_units"] = [known.get(c, "") for c in chosen]
+    units = stored.units
     return Record(
         _mapped(folder / "u.f64", n, len(u)),
         _mapped(folder / "y.f64", n, len(y)),
-        step or sampling_time or metadata["sampling_time"],
-        name=metadata["name"] or Path(path).stem,
+        step or sampling_time or stored.sampling_time,
+        name=stored.name or Path(path).stem,
         u_names=u,
         y_names=y,
-        n_init=metadata["n_init"],
-        **units,
+        u_units=[units.get(c, "") for c in u],
+        y_units=[units.get(c, "") for c in y],
+        n_init=stored.n_init,
     )
-
-
-def _stored(file: Any) -> dict[str, Any]:
-    """Return what ``sysid.write`` put beside the columns."""
-    attributes = json.loads((file.schema_arrow.metadata or {}).get(b"PANDAS_ATTRS", b"{}"))
-    known: dict[str, Any] = {
-        "name": "", "sampling_time": None, "n_init": 0,
-        "u_names": [], "y_names": [], "u_units": [], "y_units": [],
-    }  # fmt: skip
-    known.update(json.loads(attributes.get(METADATA, "{}")))
-    return known
 
 
 def _write_groups(
@@ -94,12 +85,12 @@ def _write_groups(
                     np.column_stack([column(frame, c) for c in columns[kind]]).tofile(out)
             if time is not None:
                 joined = pd.concat([before, frame[[time]]])
-                uniform_step(column(joined, time, time_stamps=True), time)
+                uniform_step(seconds(joined, time), time)
                 before = joined.iloc[-1:]
                 stamps = pd.concat([stamps.iloc[:1] if len(stamps) else joined.iloc[:1], before])
     if time is None:
         return None
-    first, last = column(stamps, time, time_stamps=True)
+    first, last = seconds(stamps, time)
     return float((last - first) / (file.metadata.num_rows - 1))
 
 

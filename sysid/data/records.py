@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from sysid.data.columns import column, uniform_step
+from sysid.data.columns import column, seconds, uniform_step
 from sysid.data.memory_maps import CHUNK, chunks, release
 
 Array = NDArray[np.float64]
@@ -124,10 +124,14 @@ class Record:
         if time is not None and sampling_time is not None:
             raise ValueError("time and sampling_time must not both be given; leave one out")
         if time is not None:
-            sampling_time = uniform_step(column(df, time, time_stamps=True), time)
+            sampling_time = uniform_step(seconds(df, time), time)
 
         def block(names: list[str]) -> Array | None:
-            return np.column_stack([column(df, c) for c in names]) if names else None
+            if not names:
+                return None
+            values = np.column_stack([column(df, c) for c in names])
+            values.setflags(write=False)  # its own already: no second copy
+            return values
 
         return cls(block(u), block(y), sampling_time, u_names=u, y_names=y, **metadata)
 

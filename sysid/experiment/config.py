@@ -15,6 +15,7 @@ from sysid.experiment.space import SweepSection
 from sysid.experiment.tracking import TrackerName
 from sysid.models import MODELS, Model
 from sysid.training.fit import problems
+from sysid.training.memory import refuse_too_many_weights
 from sysid.training.settings import TrainingSettings
 
 
@@ -74,6 +75,13 @@ class SmoothingSection(_Section):
 DataSection = Annotated[FilesData | BenchmarkData | SystemData, Field(discriminator="source")]
 
 
+class Checkpoints(_Section):
+    """When the state of a training is written to its run directory."""
+
+    seconds: float | None = Field(10.0, gt=0, allow_inf_nan=False)
+    epochs: int | None = Field(None, ge=1)
+
+
 class Config(_Section):
     """A whole config: what ``sysid train`` reads, and what a run directory repeats."""
 
@@ -85,6 +93,7 @@ class Config(_Section):
     smoothing: SmoothingSection | None = None
     sweep: SweepSection | None = None
     tracking: list[TrackerName] = []
+    checkpoint: Checkpoints = Checkpoints()
 
     def build_model(self, nu: int, ny: int) -> Model:
         """Return the model, its weights drawn from the config's seed."""
@@ -93,6 +102,8 @@ class Config(_Section):
         arguments = dict(self.model)
         kind = MODELS[arguments.pop("kind")]
         sizes = _channel_arguments(kind)
+        with torch.device("meta"), torch.random.fork_rng(devices=[]):
+            refuse_too_many_weights(kind(**{sizes[0]: nu, sizes[1]: ny}, **arguments))
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
             return kind(**{sizes[0]: nu, sizes[1]: ny}, **arguments)
@@ -180,6 +191,18 @@ def parse_config(values: dict[str, Any]) -> Config:
     return config
 
 
+def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """Return the keys, with dots, in which two nested dictionaries differ."""
+    out = []
+    for key in dict.fromkeys([*one, *other]):
+        a, b = one.get(key), other.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            out += [f"{key}.{inner}" for inner in differences(a, b)]
+        elif a != b:
+            out.append(key)
+    return out
+
+
 def _training_alone(values: dict[str, Any]) -> TrainingSettings | None:
     try:
         return TrainingSettings(**(values.get("training") or {}))
@@ -193,7 +216,7 @@ def _model_problems(section: Any, training: TrainingSettings | None) -> list[str
         return []  # said by the schema
     arguments = dict(section)
     kind = arguments.pop("kind", None)
-    if kind not in MODELS:
+    if not isinstance(kind, str) or kind not in MODELS:
         return [f"model.kind must be one of {', '.join(MODELS)}, got {kind!r}"]
     fields: dict[str, Any] = {}
     hints = get_type_hints(MODELS[kind].__init__)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from sysid.analysis.advice import Advice, advice
 from sysid.analysis.checks import Finding
@@ -17,6 +20,8 @@ from sysid.data.splitting import split_time
 from sysid.experiment.config import BenchmarkData, Config, FilesData, Fraction, SystemData
 from sysid.models import Model
 from sysid.training.settings import TrainingSettings
+
+_ROWS = 1 << 20  # samples copied together
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,16 @@ class Data:
     train: list[Record]
     valid: list[Record]
     test: list[Record]
+
+    def digest(self) -> str:
+        """Return a fingerprint of what is trained on and chosen by."""
+        digest = hashlib.sha256()
+        for record in (*self.train, *self.valid):
+            digest.update(repr((record, record.u_names, record.y_names)).encode())
+            for block in (record.u, record.y):
+                for start in range(0, len(block), _ROWS):
+                    digest.update(np.ascontiguousarray(block[start : start + _ROWS]).tobytes())
+        return digest.hexdigest()
 
 
 def load_data(config: Config, data_dir: str | None = None, gap: int | None = None) -> Data:

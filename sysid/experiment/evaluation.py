@@ -17,6 +17,7 @@ from sysid.analysis.compare import SIMULATION, compare, scores_to_dict
 from sysid.analysis.contents import Contents, Origin
 from sysid.analysis.report import write_report
 from sysid.analysis.uncertainty import ConformalBands, conformal_bands
+from sysid.data.atomic import replacing
 from sysid.data.records import Record
 from sysid.experiment.config import Config, read_config
 from sysid.experiment.data import Data, load_data
@@ -42,7 +43,8 @@ class Evaluation:
 
     def write(self, directory: Path) -> None:
         """Write the figure and the report of a run."""
-        self.figure().savefig(directory / "simulation.png", dpi=120)
+        with replacing(directory / "simulation.png") as partial:
+            self.figure().savefig(partial, dpi=120, format="png")
         write_report(directory / "report.html", self.contents)
 
 

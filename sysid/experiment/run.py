@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import sys
@@ -15,8 +14,19 @@ from typing import Any
 
 import pandas as pd
 
-from sysid.experiment.config import Config
+from sysid.data.atomic import replacing, write_text
+from sysid.data.errors import one_line
+from sysid.experiment.config import Config, differences, read_config
 from sysid.experiment.data import Data, load_data
+from sysid.experiment.directory import (
+    CHECKPOINT_FILE,
+    CONFIG_FILE,
+    MODEL_FILE,
+    RunError,
+    is_begun,
+    run_directory,
+    write_json,
+)
 from sysid.experiment.tracking import Tracker, check_trackers, open_trackers
 from sysid.models import Model
 from sysid.models.files import load, save
@@ -24,9 +34,6 @@ from sysid.training.checkpoints import load_checkpoint, save_checkpoint
 from sysid.training.fit import FitResult, run_to_end
 from sysid.training.multistart import fit_starts
 from sysid.training.trainer import Trainer
-
-MODEL_FILE = "model.safetensors"
-CHECKPOINT_FILE = "checkpoint.pt"
 
 
 @dataclass(frozen=True)
@@ -49,7 +56,8 @@ def train_config(
 ) -> Run:
     """Train what a config describes and leave a run directory.
 
-    Nothing is written before config, data and model have been found to go together.
+    Nothing is written before config, data and model have been found to go together. A run that
+    was killed goes on with ``resume`` as if nothing had happened.
 
     Args:
         config: the config.
@@ -57,6 +65,10 @@ def train_config(
         data_dir: where benchmark files are looked for first.
         progress: whether to show a progress bar; ``None``: on a terminal.
         resume: go on from the checkpoint in ``out``.
+
+    Raises:
+        ValueError: if config, data, model and directory do not go together.
+        RunError: if the directory cannot be written any more; the checkpoint in it is whole.
     """
     started = time.perf_counter()
     if config.sweep is not None:
@@ -70,32 +82,95 @@ def train_config(
     trainer = Trainer(model, data.train, data.valid or None, config.settings())
     for record in data.test:
         model.check_record(record)
-    directory = _directory(config, out, resume)
-    if resume:
-        trainer.load_state_dict(load_checkpoint(directory / CHECKPOINT_FILE))
-    write_text(directory / "config.yaml", config.to_yaml())
-    trackers = open_trackers(
-        config.tracking, directory, config.to_yaml(), epochs_done=len(trainer.history)
-    )
-    last = [time.perf_counter()]
+    with run_directory(out, config.name, resume) as directory:
+        digest = data.digest()
+        if resume:
+            _go_on(trainer, directory, config, digest)
+        try:
+            write_text(directory / CONFIG_FILE, config.to_yaml())
+            trackers = open_trackers(
+                config.tracking, directory, config.to_yaml(), epochs_done=len(trainer.history)
+            )
+            result = _train(trainer, directory, config, digest, trackers, progress)
+            seconds = time.perf_counter() - started
+            scores = _finish(directory, config, data, result, seconds, trackers)
+            if result.stopped_because != "interrupted":
+                (directory / CHECKPOINT_FILE).unlink(missing_ok=True)
+        except OSError as error:
+            hint = "and begin again"
+            if is_begun(directory):
+                hint = f"and go on with: sysid train --resume {directory}"
+            raise RunError(
+                f"run directory must be writable to the end, {directory} is not: "
+                f"{error.strerror or error}; make room {hint}"
+            ) from error
+    return Run(directory, result, scores, seconds)
 
-    def keep(trainer: Trainer) -> None:
+
+def _train(
+    trainer: Trainer,
+    directory: Path,
+    config: Config,
+    digest: str,
+    trackers: Sequence[Tracker],
+    progress: bool | None,
+) -> FitResult:
+    """Train to the end, with a checkpoint from the start on."""
+    period = config.checkpoint
+    path = directory / CHECKPOINT_FILE
+    last = time.perf_counter()
+
+    def save_state(trainer: Trainer) -> None:
+        nonlocal last
+        save_checkpoint({"data": digest, **trainer.state_dict()}, path)
+        last = time.perf_counter()
+
+    def after_epoch(trainer: Trainer) -> None:
         for tracker in trackers:
             tracker.epoch(trainer.history[-1])
-        if time.perf_counter() - last[0] > 10 or len(trainer.history) == 1:
-            save_checkpoint(trainer.state_dict(), directory / CHECKPOINT_FILE)
-            last[0] = time.perf_counter()
+        due = period.epochs is not None and len(trainer.history) % period.epochs == 0
+        if due or (period.seconds is not None and time.perf_counter() - last > period.seconds):
+            save_state(trainer)
 
+    save_state(trainer)
     if config.training.starts > 1:
-        model = config.build_model(data.train[0].nu, data.train[0].ny)
-        result = fit_starts(model, data.train, data.valid or None, config.settings())
-    else:
-        result = run_to_end(trainer, progress, keep)
-    seconds = time.perf_counter() - started
-    scores = _finish(directory, config, data, result, seconds, trackers)
-    if result.stopped_because != "interrupted":
-        (directory / CHECKPOINT_FILE).unlink(missing_ok=True)
-    return Run(directory, result, scores, seconds)
+        # Begun again after a kill: the starts end together, and in the same bits.
+        return fit_starts(
+            trainer.model.fresh(config.seed),
+            trainer.train,
+            trainer.valid or None,
+            config.settings(),
+        )
+    result = run_to_end(trainer, progress, after_epoch)
+    # Whoever sent a signal may not wait for the evaluation.
+    save_state(trainer)
+    return result
+
+
+def _go_on(trainer: Trainer, directory: Path, config: Config, digest: str) -> None:
+    """Put a trainer where the run in a directory was, if it is the same run."""
+    if (directory / CONFIG_FILE).is_file():
+        before = read_config(directory / CONFIG_FILE)
+        if changed := differences(before.model_dump(), config.model_dump()):
+            raise ValueError(
+                f"config must be that of {directory}, got another {', '.join(changed)}; "
+                "leave the config out to go on, or train into another directory"
+            )
+    if not is_begun(directory):
+        return
+    state = load_checkpoint(directory / CHECKPOINT_FILE)
+    if state.pop("data", None) != digest:
+        raise ValueError(
+            f"data must be as they were when {directory} was begun, got others; "
+            "train into another directory"
+        )
+    try:
+        trainer.load_state_dict(state)
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        raise ValueError(
+            f"checkpoint must be of this config, got that of {directory}: {one_line(error)}; "
+            "train into another directory"
+        ) from None
 
 
 def _finish(
@@ -112,19 +187,19 @@ def _finish(
     from sysid.experiment.evaluation import evaluate
 
     save(result.model, directory / MODEL_FILE)
-    result.history.to_csv(directory / "history.csv", index=False)
+    with replacing(directory / "history.csv") as partial:
+        result.history.to_csv(partial, index=False)
     if result.starts:
         (directory / "starts").mkdir(exist_ok=True)
         for i, start in enumerate(result.starts):
             save(start.model, directory / "starts" / f"{i}.safetensors")
-        result.spread.to_csv(directory / "starts.csv", index=False)
+        with replacing(directory / "starts.csv") as partial:
+            result.spread.to_csv(partial, index=False)
     environment = _environment(seconds, result)
-    write_text(directory / "environment.json", json.dumps(environment, indent=2))
+    write_json(directory / "environment.json", environment)
     origin = Origin(config.to_yaml(), environment, result.history)
     evaluation = evaluate(config, data, result.model, origin)
-    write_text(
-        directory / "metrics.json", json.dumps(evaluation.metrics, indent=2, allow_nan=False)
-    )
+    write_json(directory / "metrics.json", evaluation.metrics)
     evaluation.write(directory)
     if trackers:
         figures = {
@@ -166,48 +241,6 @@ def open_models(runs: Sequence[str]) -> dict[str, Model]:
     return {name: open_model(r) for name, r in zip(names, runs, strict=True)}
 
 
-def _directory(config: Config, out: Path | None, resume: bool) -> Path:
-    """Return a new, writable run directory, or the one to go on in."""
-    if resume:
-        if out is None or not (out / CHECKPOINT_FILE).is_file():
-            raise ValueError(
-                f"resume must name a run directory with a {CHECKPOINT_FILE}, got {out}"
-            )
-        return out
-    if out is None:
-        out, number = Path("runs") / config.name, 2
-        while out.exists():
-            out, number = Path("runs") / f"{config.name}-{number}", number + 1
-    return run_directory(out)
-
-
-def run_directory(out: Path) -> Path:
-    """Return a directory to write in, new or empty, after making it.
-
-    Raises:
-        ValueError: if it holds something, or cannot be written.
-    """
-    if out.is_dir() and any(out.iterdir()):
-        raise ValueError(f"out must be new or empty, got {out}; choose another directory")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        probe = out / ".probe"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise ValueError(
-            f"out must be a directory that can be written, got {out}: {error.strerror}"
-        ) from None
-    return out
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file; it is complete or the one before it."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
-
-
 def _environment(seconds: float, result: FitResult) -> dict[str, Any]:
     packages = ("sysid", "torch", "numpy", "pandas", "scikit-learn", "scipy")
     return {
@@ -215,6 +248,7 @@ def _environment(seconds: float, result: FitResult) -> dict[str, Any]:
         "epochs": len(result.history),
         "best_epoch": result.best_epoch,
         "stopped_because": result.stopped_because,
+        "messages": list(result.messages),
         "device": str(result.model.device),
         "python": platform.python_version(),
         "platform": platform.platform(),

@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import yaml
 
+from sysid.data.atomic import write_text
 from sysid.experiment.config import Config, parse_config
 from sysid.experiment.data import load_data
-from sysid.experiment.run import run_directory, write_text
+from sysid.experiment.directory import new_directory
 from sysid.experiment.space import SweepSection, with_values
 from sysid.training.trainer import Trainer
 
@@ -228,7 +229,7 @@ def _directory(config: Config, out: Path | None) -> Path:
                 "choose another directory"
             )
         return out
-    return run_directory(out)
+    return new_directory(out)
 
 
 def _threads(workers: int) -> int | None:

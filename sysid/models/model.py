@@ -223,7 +223,7 @@ class Model(nn.Module, ABC):
 
         Returns:
             ``(N, ny)`` in physical units. Rows that the model starts from are the measured
-            ones.
+            ones. An unstable free run ends in infinite values, never in NaN.
 
         Raises:
             ValueError: if the record's channels or sampling time are not the model's, an
@@ -239,6 +239,8 @@ class Model(nn.Module, ABC):
         with _evaluating(self):
             y_hat = self._simulate(self._scaled(record.u, "u"), y, n_start)
         out = self._physical(y_hat)
+        # All that went in is finite, so what is not a number is what came of infinity.
+        out[np.isnan(out)] = np.inf
         if self.n_memory > 0:
             out[:n_start] = record.y[:n_start]
         return out

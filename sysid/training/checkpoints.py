@@ -2,32 +2,54 @@
 
 from __future__ import annotations
 
-import os
+import hashlib
+import io
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from sysid.data.atomic import replacing
+from sysid.data.errors import one_line
+
+# The first line of a checkpoint: this, the format's version, and SHA-256 of all that follows.
+_MAGIC = b"sysid checkpoint 1 "
+_HEAD = len(_MAGIC) + 2 * hashlib.sha256().digest_size + 1
+
 
 def save_checkpoint(state: dict[str, Any], path: Path) -> None:
-    """Write a trainer's state; the file is complete or the one before it."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as f:
-        torch.save(state, f)
-        f.flush()
-        os.fsync(f.fileno())
-    os.replace(partial, path)
+    """Write a trainer's state; the file is this one, on the disk, or the one before it.
+
+    Args:
+        state: tensors, numbers, strings, lists and dictionaries of them.
+        path: file to write.
+
+    Raises:
+        OSError: if it cannot be written; the file before it is whole.
+    """
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    content = buffer.getvalue()
+    with replacing(path) as partial:
+        partial.write_bytes(_MAGIC + hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read a trainer's state; no code from the file is run.
 
     Raises:
-        ValueError: if it is not a checkpoint.
+        ValueError: if it is not a whole checkpoint.
     """
+    raw = path.read_bytes()
+    head, content = raw[:_HEAD], raw[_HEAD:]
+    if not head.startswith(_MAGIC):
+        raise ValueError(f"checkpoint must be whole, got {path}, which sysid did not write")
+    if head[len(_MAGIC) : -1].decode("latin-1") != hashlib.sha256(content).hexdigest():
+        raise ValueError(f"checkpoint must be whole, got {path}, which is damaged; begin anew")
     try:
-        state: dict[str, Any] = torch.load(path, weights_only=True)
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"checkpoint must be whole, got {path}: {reason}") from None
+        raise ValueError(f"checkpoint must be whole, got {path}: {one_line(error)}") from None
+    if not isinstance(state, dict):
+        raise ValueError(f"checkpoint must be whole, got {path}, which holds no state")
     return state

@@ -25,8 +25,9 @@ class FitResult:
     ``max_epochs``, ``patience``, ``seconds``, ``gradient`` or ``step`` (nothing is left to
     improve), ``diverged`` or ``interrupted``. ``optimiser`` is the one that was used, and why.
     ``best_loss`` is the mean square at the best epoch: of the validation records' free run, or
-    of the training without them. With ``starts`` it is the result of the best one, and all of
-    them are kept in ``starts``.
+    of the training without them. ``messages`` are what there is to know beside: each time that
+    an epoch diverged and was undone, and whether no epoch gave a stable model. With ``starts`` it
+    is the result of the best one, and all of them are kept in ``starts``.
     """
 
     model: Model
@@ -35,6 +36,7 @@ class FitResult:
     stopped_because: str
     optimiser: str
     best_loss: float
+    messages: tuple[str, ...] = ()
     starts: tuple[FitResult, ...] = ()
 
     @property
@@ -96,12 +98,13 @@ def run_to_end(
     progress: bool | None = None,
     after_epoch: Callable[[Trainer], None] | None = None,
 ) -> FitResult:
-    """Run a trainer's epochs; Ctrl-C ends them and keeps the best model."""
+    """Run a trainer's epochs; Ctrl-C and SIGTERM end them early and keep the best model."""
+    from sysid.training.interrupts import stopping_on_signals
     from sysid.training.progress import ProgressBar
 
     show = sys.stderr.isatty() if progress is None else progress
     try:
-        with ProgressBar(trainer.most_epochs, show) as bar:
+        with ProgressBar(trainer.most_epochs, show) as bar, stopping_on_signals(trainer.stop):
             for epoch in trainer.epochs():
                 bar.update(epoch)
                 if after_epoch is not None:
@@ -115,6 +118,7 @@ def run_to_end(
         trainer.stopped_because,
         trainer.optimiser_reason,
         trainer.best_loss,
+        tuple(trainer.messages),
     )
 
 

@@ -133,6 +133,10 @@ class LBFGS:
     def end_epoch(self, monitored: float) -> None:
         """Nothing to adapt."""
 
+    def shrink(self, factor: float) -> bool:
+        """Return False: the line search never takes a step that raises the objective."""
+        return False
+
     def state_dict(self) -> dict[str, Any]:
         """Return the curvature pairs, and whether it has ended."""
         return {"steps": self.steps, "changes": self.changes, "stopped": self.stopped}

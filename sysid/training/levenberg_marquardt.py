@@ -117,6 +117,10 @@ class LevenbergMarquardt:
     def end_epoch(self, monitored: float) -> None:
         """Nothing to adapt."""
 
+    def shrink(self, factor: float) -> bool:
+        """Return False: a step that raises the objective is never taken."""
+        return False
+
     def state_dict(self) -> dict[str, Any]:
         """Return the damping, and whether it has ended."""
         return {"damping": self.damping, "stopped": self.stopped}

@@ -35,6 +35,13 @@ class Optimiser(Protocol):
         """The step size of the moment."""
         ...
 
+    def shrink(self, factor: float) -> bool:
+        """Make this and all later steps smaller; return whether that can help.
+
+        It cannot where a step that raises the objective is never taken.
+        """
+        ...
+
     def state_dict(self) -> dict[str, Any]:
         """Return all that a continued training needs."""
         ...
@@ -101,6 +108,16 @@ class FirstOrder:
         """Tell the plateau schedule what was reached."""
         if self.plateau is not None:
             self.plateau.step(monitored)
+
+    def shrink(self, factor: float) -> bool:
+        """Scale the step size, and what the schedule computes later ones from."""
+        for group in self.optimiser.param_groups:
+            for key in ("lr", "initial_lr", "max_lr", "min_lr"):
+                if key in group:
+                    group[key] *= factor
+        if self.schedule is not None:
+            self.schedule.base_lrs = [factor * rate for rate in self.schedule.base_lrs]
+        return True
 
     def state_dict(self) -> dict[str, Any]:
         """Return the optimiser's and the schedule's state."""

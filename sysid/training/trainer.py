@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import logging
 import math
 import time
 from collections.abc import Iterable, Iterator
@@ -16,10 +18,22 @@ from torch import Tensor
 from sysid.data.records import Record, as_records
 from sysid.models import Model
 from sysid.models.baseline import fit_baseline
+from sysid.models.stability import describe_unbounded
 from sysid.training.choice import choose_optimiser
+from sysid.training.compatibility import refuse_conflicts, refuse_overlap, resolve_device
+from sysid.training.memory import refuse_too_large
 from sysid.training.optimisers import make_optimiser
 from sysid.training.settings import TrainingSettings
 from sysid.training.stages import make_loss, training_stages
+
+_LOG = logging.getLogger(__name__)
+
+# An epoch diverged if its loss is so many times that of the best epoch, or of the mean as a
+# model (which is 1): noise and a bold step raise it by tens.
+_EXPLOSION = 1e3
+# After such an epoch the step is so many times smaller, so many times at most.
+_SHRINK = 0.2
+_RETREATS = 5
 
 
 @dataclass(frozen=True)
@@ -69,12 +83,12 @@ class Trainer:
         for record in (*records, *self.valid):
             if record.ny == 0:
                 raise ValueError(f"record {record.name!r} must have outputs to train on, got none")
-        _refuse_overlap(records, self.valid)
+        refuse_overlap(records, self.valid)
         self.optimiser_reason = f"{settings.optimiser}, as asked for"
         if settings.optimiser == "auto":
             name, self.optimiser_reason = choose_optimiser(model, records, settings)
             self.settings = settings = settings.model_copy(update={"optimiser": name})
-        _refuse_conflicts(model, settings)
+        refuse_conflicts(model, settings)
         self.device = resolve_device(settings.device)
         default = "float64" if settings.at_once else "float32"
         model.to(device=self.device, dtype=getattr(torch, settings.dtype or default))
@@ -92,6 +106,7 @@ class Trainer:
         for record in self.valid:
             model.check_record(record)
         self.train = records
+        refuse_too_large(model, records, settings)
         self.stages = training_stages(model, settings)
         self.generator = torch.Generator().manual_seed(settings.seed)
         with torch.random.fork_rng():
@@ -102,6 +117,12 @@ class Trainer:
         self.best_loss = math.inf
         self._best = _copied(model)
         self.stopped_because = ""
+        self.messages: list[str] = []
+        self.retreats = 0
+        # Where the last free run, and that of the best epoch, exceeded all bounds.
+        self._unstable: str | None = None
+        self._best_unstable: str | None = None
+        self._stop = self._gave_up = False
         self._begin(0)
 
     def _begin(self, stage: int) -> None:
@@ -111,18 +132,35 @@ class Trainer:
         self.loss = make_loss(self.model, self.train, settings)
         steps = settings.max_epochs * self.loss.steps
         self.optimiser = make_optimiser(self.model, self.loss, settings, steps)
-        if not self.valid:  # the training loss of another stage is another quantity
+        self._lowest = math.inf  # training loss; that of another stage is another quantity
+        if not self.valid:
             self.best_loss = math.inf
+        # After the last epoch, and the last that a whole epoch went on from.
+        self._state = self._good = self._snapshot()
+
+    def stop(self) -> None:
+        """Let ``epochs`` end before its next step; the epoch under way does not count."""
+        self._stop = True
 
     def epochs(self) -> Iterator[Epoch]:
         """Train, and report after each epoch; the best weights are in the model at the end.
 
-        Leaving the loop early, by ``break`` or by an interruption, also leaves them there.
+        Leaving the loop early, by ``break`` or by an interruption, also leaves them there. An
+        epoch that diverged is undone and begun again with a smaller step, a few times at most.
         """
+        if self.history:
+            self._restore(self._state)
         try:
+            started = time.perf_counter()
             while not self._finished():
-                started = time.perf_counter()
-                train_loss = self._train_epoch()
+                losses = self._train_epoch()
+                if losses is None:
+                    continue
+                first_loss, train_loss = losses
+                if self._diverged(train_loss):
+                    # Its time counts for the epoch that takes its place.
+                    self._retreat(self._good if self._diverged(first_loss) else self._state)
+                    continue
                 valid_loss = self.validate() if self.valid else math.nan
                 monitored = valid_loss if self.valid else train_loss
                 before = self.history[-1].seconds if self.history else 0.0
@@ -135,11 +173,15 @@ class Trainer:
                     self.stage + 1,
                 )
                 self.history.append(epoch)
+                self._lowest = min(self._lowest, train_loss)
                 self.optimiser.end_epoch(monitored)
                 if monitored < self.best_loss:
                     self.best_loss, self.best_epoch = monitored, epoch.epoch
-                    self._best = _copied(self.model)
+                    self._best, self._best_unstable = _copied(self.model), self._unstable
+                self._good, self._state = self._state, self._snapshot()
                 yield epoch
+                started = time.perf_counter()
+            self._say_if_unstable()
         finally:
             self.model.load_state_dict(self._best)
             self.model.eval()
@@ -147,7 +189,7 @@ class Trainer:
     def _finished(self) -> bool:
         """Decide whether to stop, and say why; a stage before the last leads to the next."""
         while (reason := self._stage_over()) and self.stage + 1 < len(self.stages):
-            if reason == "diverged":
+            if reason in ("diverged", "interrupted"):
                 break
             self._begin(self.stage + 1)
         self.stopped_because = reason
@@ -158,8 +200,10 @@ class Trainer:
         in_stage = done - self._first
         spent = self.history[-1].seconds if done else 0.0
         since = self.history[self._first - 1].seconds if self._first and self._warming_up else 0.0
-        if done and not math.isfinite(self.history[-1].train_loss):
+        if self._gave_up:
             return "diverged"
+        if self._stop:
+            return "interrupted"
         if self.optimiser.stopped:
             return self.optimiser.stopped
         if in_stage >= settings.max_epochs:
@@ -180,7 +224,11 @@ class Trainer:
         """Epochs of all stages, if none ends early."""
         return sum(s.max_epochs for s in self.stages)
 
-    def _train_epoch(self) -> float:
+    def _train_epoch(self) -> tuple[float, float] | None:
+        """Return the first step's loss and the mean, or None if the epoch was not finished.
+
+        Each loss is from before its step.
+        """
         self.model.train()
         losses: list[Tensor] = []
         # Dropout draws from torch's global stream: lend it ours, so that neither the caller's
@@ -188,9 +236,50 @@ class Trainer:
         with torch.random.fork_rng():
             torch.set_rng_state(self._random_state)
             for objective in self.loss.objectives(self.generator):
+                if self._stop:
+                    return None
                 losses.append(self.optimiser.improve(objective))
             self._random_state = torch.get_rng_state()
-        return float(torch.stack(losses).mean())  # the only wait for the device in an epoch
+        with torch.no_grad():
+            # The weights tell what became of the last step.
+            sums = torch.stack([p.sum() for p in self.model.parameters()])
+            mean = torch.where(sums.isfinite().all(), torch.stack(losses).mean(), torch.nan)
+            # The only wait for the device in an epoch.
+            first, mean_loss = torch.stack([losses[0], mean]).tolist()
+        if len(self.history) == self._first:
+            self._lowest = first
+        return first, mean_loss
+
+    def _diverged(self, loss: float) -> bool:
+        return not (math.isfinite(loss) and loss <= _EXPLOSION * max(1.0, self._lowest))
+
+    def _retreat(self, good: dict[str, Any]) -> None:
+        """Go back to the last good weights with a smaller step, or give up."""
+        said = f"epoch {len(self.history) + 1} diverged"
+        self._restore(good)
+        if self.retreats < _RETREATS and self.optimiser.shrink(_SHRINK):
+            self.retreats += 1
+            self._state = self._good = self._snapshot()
+            self._say(
+                f"{said}: back to the weights after epoch {len(self.history)}, with a learning "
+                f"rate of {self.optimiser.learning_rate:.3g}"
+            )
+        else:
+            self._gave_up = True
+            self._say(f"{said}: {self.retreats} smaller steps were tried")
+
+    def _say_if_unstable(self) -> None:
+        """Say so if the free run of no epoch was bounded."""
+        unstable = self._best_unstable if self.best_epoch else self._unstable
+        if unstable:
+            self._say(
+                f"{unstable}, and no epoch gave a stable model; train on the simulation error "
+                "(loss: subsequence), or lower the orders"
+            )
+
+    def _say(self, message: str) -> None:
+        self.messages.append(message)
+        _LOG.warning(message)
 
     def validate(self) -> float:
         """Return the mean square of the free-run errors over the validation records."""
@@ -200,9 +289,12 @@ class Trainer:
             weights = np.asarray(self.settings.output_weights)
             weights = weights * len(weights) / weights.sum()
         total, count = 0.0, 0
+        self._unstable = None
         for record in self.valid:
             first = max(self.model.scoring_start(record), self.settings.washout)
-            error = (self.model.simulate(record) - record.y)[first:] / std
+            y_hat = self.model.simulate(record)
+            self._unstable = self._unstable or describe_unbounded(record, record.y_names, y_hat)
+            error = (y_hat - record.y)[first:] / std
             seen = ~np.isnan(record.y[first:])
             with np.errstate(over="ignore", invalid="ignore"):
                 total += float((np.where(seen, error, 0.0) ** 2 * weights).sum())
@@ -215,35 +307,63 @@ class Trainer:
         return total / count if math.isfinite(total) else math.inf
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that ``load_state_dict`` needs to go on after the last epoch."""
+        """Return all that ``load_state_dict`` needs to go on after the last whole epoch.
+
+        It can be asked for at any time; what a part of an epoch changed is not in it.
+        """
         return {
+            "state": self._state,
+            "good": self._good,
+            "history": [asdict(e) for e in self.history[: self._state["epochs"]]],
+            "messages": list(self.messages),
+            "retreats": self.retreats,
+        }
+
+    def _snapshot(self) -> dict[str, Any]:
+        """Copy what the next epoch changes."""
+        return {
+            "epochs": len(self.history),
             "model": _copied(self.model),
             "best": self._best,
             "best_epoch": self.best_epoch,
             "best_loss": self.best_loss,
-            "optimiser": self.optimiser.state_dict(),
+            "optimiser": copy.deepcopy(self.optimiser.state_dict()),
             "states": None if self.loss.states is None else self.loss.states.detach().clone(),
             "generator": self.generator.get_state(),
             "random_state": self._random_state,
             "stage": self.stage,
             "first": self._first,
-            "history": [asdict(e) for e in self.history],
+            "lowest": self._lowest,
+            "unstable": self._unstable,
+            "best_unstable": self._best_unstable,
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where another trainer with the same model, records and settings was."""
-        self.history = [Epoch(**e) for e in state["history"]]
-        self._begin(state["stage"])
+    def _restore(self, state: dict[str, Any]) -> None:
+        """Put everything back to what it was when a snapshot was taken."""
+        self.history = self.history[: state["epochs"]]
+        if self.stage != state["stage"]:
+            self._begin(state["stage"])
         self._first = state["first"]
         self.model.load_state_dict(state["model"])
         self._best = state["best"]
         self.best_epoch, self.best_loss = state["best_epoch"], state["best_loss"]
-        self.optimiser.load_state_dict(state["optimiser"])
+        # A copy: an optimiser may go on to write into what it was given.
+        self.optimiser.load_state_dict(copy.deepcopy(state["optimiser"]))
         if self.loss.states is not None:
             with torch.no_grad():
                 self.loss.states.copy_(state["states"])
         self.generator.set_state(state["generator"])
         self._random_state = state["random_state"]
+        self._lowest = state["lowest"]
+        self._unstable, self._best_unstable = state["unstable"], state["best_unstable"]
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where another trainer with the same model, records and settings was."""
+        self.history = [Epoch(**e) for e in state["history"]]
+        self.messages = list(state["messages"])
+        self.retreats = state["retreats"]
+        self._restore(state["state"])
+        self._state, self._good = state["state"], state["good"]
 
     def frame(self) -> pd.DataFrame:
         """Return the history, a row per epoch."""
@@ -251,57 +371,5 @@ class Trainer:
         return pd.DataFrame([asdict(e) for e in self.history], columns=columns)
 
 
-def resolve_device(device: str) -> torch.device:
-    """Return the device that ``auto``, ``cpu``, ``cuda`` or ``cuda:1`` names.
-
-    Raises:
-        ValueError: if there is no such device on this machine.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    chosen = torch.device(device)
-    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
-        raise ValueError(
-            f"device must be there, got {device} on a machine with {torch.cuda.device_count()} "
-            "CUDA devices; use cpu or auto"
-        )
-    return chosen
-
-
 def _copied(model: Model) -> dict[str, Tensor]:
     return {k: v.detach().clone() for k, v in model.state_dict().items()}
-
-
-def _refuse_conflicts(model: Model, settings: TrainingSettings) -> None:
-    """Refuse settings that do not go with the model."""
-    conflicts = settings.conflicts(model.kind, model.losses, model.n_memory)
-    if settings.optimiser == "lm" and not model.causal:
-        conflicts.append(
-            ("optimiser", "must be another than lm for a bidirectional model, got lm; use lbfgs")
-        )
-    if settings.at_once and (dropout := getattr(model, "dropout", 0.0)):
-        conflicts.append(
-            (
-                "optimiser",
-                f"must be sgd, adam or adamw with dropout={dropout}, which makes the objective "
-                f"random, got {settings.optimiser}",
-            )
-        )
-    if conflicts:
-        raise ValueError("; ".join(f"{key} {message}" for key, message in conflicts))
-    if settings.output_weights is not None and len(settings.output_weights) != model.ny:
-        raise ValueError(
-            f"output_weights must have {model.ny} values, one per output, got "
-            f"{settings.output_weights}"
-        )
-
-
-def _refuse_overlap(train: list[Record], valid: list[Record]) -> None:
-    """Slices of one record share memory: what is trained on cannot also be held out."""
-    for a in train:
-        for b in valid:
-            if np.shares_memory(a.y, b.y):
-                raise ValueError(
-                    f"valid must not hold samples of train, got record {b.name!r} in both; "
-                    "split with sysid.split_time"
-                )

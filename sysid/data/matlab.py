@@ -1,0 +1,133 @@
+"""MATLAB's .mat files of version 5 to 7: their numeric arrays and texts.
+
+Our own, because scipy's reader, which is in C, can be made to crash by a damaged file. The
+format is that of "MAT-File Format", The MathWorks, 2024; cells, structures, sparse arrays and
+objects are not looked into.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sysid.data.memory import refuse_too_large
+
+_HEADER = 128
+_MATRIX, _COMPRESSED = 14, 15
+_NUMBERS = {
+    1: "i1",
+    2: "u1",
+    3: "i2",
+    4: "u2",
+    5: "i4",
+    6: "u4",
+    7: "f4",
+    9: "f8",
+    12: "i8",
+    13: "u8",
+    16: "u1",
+    17: "u2",
+    18: "u4",  # text in UTF-8, UTF-16, UTF-32
+}
+_TEXT = 4  # classes of arrays
+_NUMERIC = range(6, 16)
+_COMPLEX = 0x800
+
+Element = tuple[int, memoryview]
+
+
+def read_arrays(path: Path) -> dict[str, Any]:
+    """Return the arrays of a file by their names.
+
+    Returns:
+        A numeric array as it is, a text as a string array, of complex numbers an empty array of
+        their type, and ``None`` for what is none of them.
+
+    Raises:
+        ValueError: if the file is damaged, or needs more memory than there is.
+    """
+    raw = path.read_bytes()
+    order = {b"IM": "<", b"MI": ">"}.get(raw[126:_HEADER])
+    if order is None:
+        raise ValueError("it is no .mat file of version 5 to 7.3")
+    found = {}
+    for kind, body in _elements(memoryview(raw)[_HEADER:], order):
+        if kind == _COMPRESSED:
+            kind, body = _inflated(body, order)
+        if kind == _MATRIX:
+            name, value = _matrix(body, order)
+            if name:  # MATLAB keeps data of its own under none
+                found[name] = value
+    return found
+
+
+def _elements(data: memoryview, order: str) -> Iterator[Element]:
+    """Yield the type and the bytes of each element."""
+    at = 0
+    while at + 8 <= len(data):
+        kind, size = struct.unpack_from(f"{order}II", data, at)
+        if kind >> 16:  # a small element: size and type share four bytes, the data are the rest
+            kind, size, start = kind & 0xFFFF, kind >> 16, at + 4
+            after = at + 8
+        else:
+            start = at + 8
+            after = start + (size if kind == _COMPRESSED else -(-size // 8) * 8)
+        if start + size > min(after, len(data)):
+            raise ValueError("it is cut off, or its sizes are wrong")
+        yield kind, data[start : start + size]
+        at = after
+
+
+def _inflated(packed: memoryview, order: str) -> Element:
+    """Return the one element that a compressed one holds."""
+    inflater = zlib.decompressobj()
+    kind, size = struct.unpack(f"{order}II", inflater.decompress(packed, 8))
+    refuse_too_large("its arrays unpacked", 2 * size, "read it in parts")
+    body = inflater.decompress(inflater.unconsumed_tail, size) if size else b""
+    if len(body) < size:
+        raise ValueError("it is cut off in a compressed array")
+    return kind, memoryview(body)
+
+
+def _matrix(body: memoryview, order: str) -> tuple[str, Any]:
+    """Return an array's name and what is to be had of it."""
+    parts = _elements(body, order)
+    try:
+        flags = int(_numbers(next(parts), order)[0])
+        shape = tuple(int(n) for n in _numbers(next(parts), order))
+        name = bytes(next(parts)[1]).decode("utf-8", "replace")
+        kind = flags & 0xFF
+        if kind not in _NUMERIC and kind != _TEXT:
+            return name, None
+        if flags & _COMPLEX:
+            return name, np.empty(0, dtype=np.complex128)
+        element = next(parts)
+    except (StopIteration, IndexError):
+        raise ValueError("it is cut off in an array") from None
+    if kind == _TEXT:
+        return name, np.array(_text(element, order))
+    values = _numbers(element, order)
+    if min(shape, default=0) < 0 or math.prod(shape) != len(values):
+        raise ValueError(f"its array {name!r} of the shape {shape} holds {len(values)} numbers")
+    return name, values.reshape(shape, order="F")
+
+
+def _numbers(element: Element, order: str) -> NDArray[Any]:
+    kind, data = element
+    if kind not in _NUMBERS:
+        raise ValueError(f"it holds numbers of an unknown type, {kind}")
+    return np.frombuffer(data, dtype=f"{order}{_NUMBERS[kind]}")
+
+
+def _text(element: Element, order: str) -> str:
+    kind, data = element
+    if kind == 16:
+        return bytes(data).decode("utf-8")
+    return "".join(map(chr, _numbers(element, order).tolist()))

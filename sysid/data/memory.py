@@ -1,0 +1,53 @@
+"""Memory: how much of it this process can still have, and refusing what needs more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+# Limits of a control group, as containers and batch systems set them: (limit, in use).
+_CGROUPS = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    (
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+        "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+    ),
+)
+
+
+def free_memory() -> int:
+    """Return the bytes that this process can still have: the machine's or its container's."""
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    for limit, in_use in _CGROUPS:
+        try:
+            left = int(Path(limit).read_text()) - int(Path(in_use).read_text())
+        except (OSError, ValueError):  # no such group, or "max"
+            continue
+        free = min(free, max(left, 0))
+    return free
+
+
+def refuse_too_large(what: str, needed: float, hint: str, free: int | None = None) -> None:
+    """Raise if something needs more memory than there is.
+
+    Args:
+        what: what it is, for the message.
+        needed: estimated bytes.
+        hint: what to do about it.
+        free: bytes there are; those of the machine if ``None``.
+
+    Raises:
+        ValueError: with the estimate and what is free.
+    """
+    free = free_memory() if free is None else free
+    if needed > free:
+        raise ValueError(
+            f"{what} must fit in memory, got an estimate of {gigabytes(needed)} where "
+            f"{gigabytes(free)} are free; {hint}"
+        )
+
+
+def gigabytes(count: float) -> str:
+    """Return a number of bytes as text."""
+    return f"{count / 1e9:.3g} GB"

@@ -1,0 +1,100 @@
+"""Table: the columns a data file offers, before any of them is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+# What a file keeps of a record beside its columns, as JSON under this name.
+METADATA = "sysid_record"
+
+
+class StoredRecord(BaseModel):
+    """What a file keeps of a record beside its columns."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    name: str
+    sampling_time: float | None = Field(gt=0, allow_inf_nan=False)
+    u_names: list[str]
+    y_names: list[str]
+    u_units: list[str]
+    y_units: list[str]
+    n_init: int = Field(ge=0)
+
+    @classmethod
+    def from_json(cls, text: str) -> StoredRecord:
+        """Read what ``write`` stored.
+
+        Raises:
+            ValueError: if it is something else.
+        """
+        try:
+            stored = cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(map(str, first["loc"])) or METADATA
+            raise ValueError(
+                f"its stored {where} is not what was written: {first['msg']}"
+            ) from None
+        for kind in ("u", "y"):
+            if len(getattr(stored, f"{kind}_names")) != len(getattr(stored, f"{kind}_units")):
+                raise ValueError(f"its stored {kind}_units are not one per channel")
+        return stored
+
+    @property
+    def units(self) -> dict[str, str]:
+        """The unit of each channel."""
+        return dict(
+            zip([*self.u_names, *self.y_names], [*self.u_units, *self.y_units], strict=True)
+        )
+
+
+@dataclass(frozen=True)
+class Table:
+    """The columns of a file.
+
+    Args:
+        names: the columns that can be read.
+        samples: their length; an estimate for a text file.
+        load: reads the columns named.
+        units: units that stand in the file itself.
+        stored: what ``write`` kept of a record.
+        unusable: columns that are there and no channel can be made of, with the rule they break.
+    """
+
+    names: list[str]
+    samples: int
+    load: Callable[[Sequence[str]], pd.DataFrame]
+    units: dict[str, str] = field(default_factory=dict)
+    stored: StoredRecord | None = None
+    unusable: dict[str, str] = field(default_factory=dict)
+
+
+def repeated(names: Sequence[str]) -> dict[str, str]:
+    """Return the names that stand more than once, with the rule they break."""
+    places: dict[str, list[str]] = {}
+    for i, name in enumerate(names, start=1):
+        places.setdefault(name, []).append(str(i))
+    return {
+        name: f"stand once, got it in columns {', '.join(at)}; ask for '{name} (column {at[0]})'"
+        for name, at in places.items()
+        if name and len(at) > 1
+    }
+
+
+def distinct(names: Sequence[str]) -> list[str]:
+    """Name columns so that no name stands twice, and none is empty.
+
+    Example:
+        >>> distinct(["u", "y", "y", ""])
+        ['u', 'y (column 2)', 'y (column 3)', 'column 4']
+    """
+    twice = repeated(names)
+    return [
+        f"{name} (column {i})" if name in twice else name or f"column {i}"
+        for i, name in enumerate(names, start=1)
+    ]

@@ -1,0 +1,112 @@
+"""Kill trainings at random moments and go on with them: each must end in the same bits.
+
+    python tests/torture/kill_resume.py --rounds 40 [--signal KILL|TERM|INT] [--seed 0]
+
+A round takes one optimiser and loss, kills its training up to three times, goes on each time and
+compares weights and history with those of a training that was never killed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import random
+import shutil
+import signal
+import tempfile
+import time
+from pathlib import Path
+
+from runs import LOSSES, OPTIMISERS, bits, config, finish, losses_of, start, write_config
+
+from sysid.experiment.config import parse_config
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--signal", choices=("KILL", "TERM", "INT"), default="KILL")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", help="an optimiser")
+    arguments = parser.parse_args()
+    number = getattr(signal, f"SIG{arguments.signal}")
+    rng = random.Random(arguments.seed)
+    optimisers = [arguments.only] if arguments.only else OPTIMISERS
+    cases = list(itertools.product(optimisers, LOSSES))
+    same = kills = 0
+    with tempfile.TemporaryDirectory() as folder:
+        straight: dict[tuple[str, str], tuple[Path, float, float]] = {}
+        for i in range(arguments.rounds):
+            case = cases[i % len(cases)]
+            if case not in straight:
+                straight[case] = run_straight(Path(folder), *case)
+            reference, begun, ended = straight[case]
+            run = Path(folder) / f"round-{i}"
+            count = run_killed(run, reference.with_suffix(".yaml"), number, rng, begun, ended)
+            equal = bits(run) == bits(reference) and losses_of(run) == losses_of(reference)
+            same, kills = same + equal, kills + count
+            verdict = "the same bits" if equal else "OTHER BITS"
+            print(f"{i + 1:3} {'-'.join(case):24} {count} times killed: {verdict}", flush=True)
+    print(
+        f"{same} of {arguments.rounds} trainings, killed {kills} times with "
+        f"SIG{arguments.signal}, ended bit-identical to those never killed"
+    )
+    raise SystemExit(0 if same == arguments.rounds else 1)
+
+
+def run_straight(folder: Path, optimiser: str, loss: str) -> tuple[Path, float, float]:
+    """Train undisturbed; return the run and when its training began and it all ended."""
+    values = config(optimiser, loss)
+    parse_config(values)
+    out = folder / f"{optimiser}-{loss}"
+    path = write_config(out.with_suffix(".yaml"), values)
+    started = time.perf_counter()
+    process = start("train", path, "--out", out)
+    while not (out / "checkpoint.pt").exists() and process.poll() is None:
+        time.sleep(0.01)
+    begun = time.perf_counter() - started
+    finish(process)
+    return out, begun, time.perf_counter() - started
+
+
+def run_killed(
+    run: Path, path: Path, number: int, rng: random.Random, begun: float, ended: float
+) -> int:
+    """Train with one to three kills; return how many hit a process that was still there."""
+    kills, wanted = 0, rng.randint(1, 3)
+    while kills < wanted:
+        process = next_attempt(run, path)
+        # Mostly while it trains or writes what it found, sometimes before.
+        early = rng.random() < 0.1
+        time.sleep(rng.uniform(0, begun) if early else rng.uniform(begun, ended))
+        if process.poll() is not None:
+            finish(process)
+            if kills:
+                break
+            shutil.rmtree(run)  # faster than the one that was timed: once more
+            ended = begun + (ended - begun) / 2
+            continue
+        process.send_signal(number)
+        process.communicate()
+        kills += 1
+        allowed = (0, 1, -number) if number != signal.SIGINT else (0, 1, 130, -number)
+        if process.returncode not in allowed:
+            raise SystemExit(f"exit code {process.returncode} after a signal")
+    if not is_finished(run):
+        finish(next_attempt(run, path))
+    return kills
+
+
+def next_attempt(run: Path, path: Path):  # type: ignore[no-untyped-def]
+    """Go on with what is there, or begin where nothing is."""
+    if (run / "config.yaml").exists() and not is_finished(run):
+        return start("train", "--resume", run)
+    return start("train", path, "--out", run)
+
+
+def is_finished(run: Path) -> bool:
+    return (run / "model.safetensors").exists() and not (run / "checkpoint.pt").exists()
+
+
+if __name__ == "__main__":
+    main()
