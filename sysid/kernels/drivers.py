@@ -9,9 +9,8 @@ for each tape with its functions in place.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from numba import types
 from numba.extending import overload
 
 from sysid.kernels.elementary import OPTIONS, compiled
+from sysid.kernels.threads import side_by_side
 
 _WORK = 200_000  # multiplications below which a second thread costs more than it brings
 
@@ -105,22 +105,13 @@ def run_back(tape: Any, steps: int, batch: int, work: int) -> None:
     _in_threads(_back, tape, steps, batch, work)
 
 
-_pool: list[ThreadPoolExecutor] = []
-os.register_at_fork(after_in_child=_pool.clear)  # its threads stayed behind
-
-
 def _in_threads(loop: Any, tape: Any, steps: int, batch: int, work: int) -> None:
     """Share the batch between as many threads as torch uses."""
     threads = min(torch.get_num_threads(), batch // 2, 1 + steps * batch * work // _WORK)
     if threads < 2:
         loop(tape, steps, 0, batch)
         return
-    if not _pool:
-        _pool.append(ThreadPoolExecutor(os.cpu_count(), "sysid-kernels"))
     # In whole blocks of four rows, the width of the matrix products.
     blocks = -(-batch // 4)
     edges = [min(batch, 4 * (blocks * i // threads)) for i in range(threads)] + [batch]
-    others = [_pool[0].submit(loop, tape, steps, a, b) for a, b in pairwise(edges[1:])]
-    loop(tape, steps, edges[0], edges[1])
-    for other in others:
-        other.result()
+    side_by_side([partial(loop, tape, steps, a, b) for a, b in pairwise(edges)])

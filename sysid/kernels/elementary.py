@@ -164,40 +164,42 @@ def _sigmoid(x: Any) -> Any:
 def activate(code: int, x: Any, t: int, j0: int, j1: int) -> None:
     """Replace ``x[t, j0:j1]`` by its activation."""
     zero, one = x.dtype.type(0), x.dtype.type(1)
+    row = x[t, j0:j1]
     if code == TANH:
-        for j in range(j0, j1):
-            x[t, j] = tanh(x[t, j])
+        for j in range(len(row)):
+            row[j] = tanh(row[j])
     elif code == SIGMOID:
-        for j in range(j0, j1):
-            x[t, j] = sigmoid(x[t, j])
+        for j in range(len(row)):
+            row[j] = sigmoid(row[j])
     elif code == RELU:
-        for j in range(j0, j1):
-            x[t, j] = zero if x[t, j] < zero else x[t, j]
+        for j in range(len(row)):
+            row[j] = zero if row[j] < zero else row[j]
     elif code == ELU:
-        for j in range(j0, j1):
-            x[t, j] = expm1_negative(-abs(x[t, j])) if x[t, j] < zero else x[t, j]
+        for j in range(len(row)):
+            row[j] = expm1_negative(-abs(row[j])) if row[j] < zero else row[j]
     else:
-        for j in range(j0, j1):
-            rest = x.dtype.type(np.log1p(expm1_negative(-abs(x[t, j])) + one))
-            x[t, j] = rest if x[t, j] < zero else x[t, j] + rest
+        for j in range(len(row)):
+            rest = x.dtype.type(np.log1p(expm1_negative(-abs(row[j])) + one))
+            row[j] = rest if row[j] < zero else row[j] + rest
 
 
 @compiled
 def times_slope(code: int, y: Any, t: int, d: Any, s: int, j0: int, j1: int) -> None:
     """Multiply ``d[s, j0:j1]`` by the activation's slope, which its value ``y[t, j0:j1]`` tells."""
     zero, one = y.dtype.type(0), y.dtype.type(1)
+    value, row = y[t, j0:j1], d[s, j0:j1]
     if code == TANH:
-        for j in range(j0, j1):
-            d[s, j] *= one - y[t, j] * y[t, j]
+        for j in range(len(row)):
+            row[j] *= one - value[j] * value[j]
     elif code == SIGMOID:
-        for j in range(j0, j1):
-            d[s, j] *= y[t, j] * (one - y[t, j])
+        for j in range(len(row)):
+            row[j] *= value[j] * (one - value[j])
     elif code == RELU:
-        for j in range(j0, j1):
-            d[s, j] = d[s, j] if y[t, j] > zero else zero
+        for j in range(len(row)):
+            row[j] = row[j] if value[j] > zero else zero
     elif code == ELU:
-        for j in range(j0, j1):
-            d[s, j] *= one if y[t, j] > zero else y[t, j] + one
+        for j in range(len(row)):
+            row[j] *= one if value[j] > zero else value[j] + one
     else:
-        for j in range(j0, j1):
-            d[s, j] *= -expm1_negative(-y[t, j])
+        for j in range(len(row)):
+            row[j] *= -expm1_negative(-value[j])

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -97,30 +98,54 @@ def _blocks(tensor: Tensor, count: int, transposed: bool) -> tuple[NDArray[Any],
     return tuple(_weight(w.T if transposed else w) for w in tensor.detach().chunk(count))
 
 
+def _room(like: Tensor, *shape: int) -> Tensor:
+    """Return memory to be written, of the same precision.
+
+    NumPy asks the system for huge pages, torch does not: several megabytes that are new at each
+    step would else cost as much as the recurrence, a fault for each 4 KiB.
+    """
+    return torch.from_numpy(np.empty(shape, np.float32 if like.dtype == torch.float32 else float))
+
+
 def _gates(like: Tensor, steps: int, count: int) -> tuple[Tensor, tuple[NDArray[Any], ...]]:
     """Return room for ``count`` gates ``(T, B, H)``, as a whole and one by one."""
-    whole = like.new_empty(count, steps, *like.shape)
+    whole = _room(like, count, steps, *like.shape)
     return whole, tuple(_rows(gate) for gate in whole)
 
 
 def _from(first: Tensor, steps: int) -> Tensor:
     """Return room for a trajectory ``(steps + 1, B, H)`` that starts from ``(B, H)``."""
-    out = first.new_empty(steps + 1, *first.shape)
+    out = _room(first, steps + 1, *first.shape)
     out[0] = first
     return out
 
 
 def _gradients_from(d_out: Tensor) -> Tensor:
     """Return room for the gradient by a trajectory, set to that by its outputs."""
-    out = d_out.new_empty(d_out.shape[0] + 1, *d_out.shape[1:])
+    out = _room(d_out, d_out.shape[0] + 1, *d_out.shape[1:])
     out[0] = 0
     out[1:] = d_out
     return out
 
 
 def _outer(d: Tensor, x: Tensor) -> Tensor:
-    """Return ``sum over time and batch of d x'``, of each gate of ``(..., T, B, n)``."""
-    return d.flatten(-3, -2).mT @ x.flatten(0, 1)
+    """Return ``sum over time and batch of d x'``, ``(n, q)`` from ``(T, B, n)``, ``(T, B, q)``."""
+    return d.flatten(0, 1).T @ x.flatten(0, 1)
+
+
+def _outers(d_gates: Tensor, x: Tensor) -> Tensor:
+    """Return the same of all gates, one below the other."""
+    return torch.cat([_outer(d, x) for d in d_gates])
+
+
+def _by_layer(d_gates: Tensor, *inputs: Tensor) -> list[Tensor]:
+    """Return the gradients by the weights of each input and by the bias, in one product a gate."""
+    steps, batch = inputs[0].shape[:2]
+    widths = [x.shape[2] for x in inputs]
+    both = _room(inputs[0], steps, batch, sum(widths) + 1)
+    torch.cat([*inputs, inputs[0].new_ones(1, 1, 1).expand(steps, batch, 1)], dim=2, out=both)
+    *by_weights, by_bias = _outers(d_gates, both).split([*widths, 1], dim=1)
+    return [*by_weights, by_bias[:, 0]]
 
 
 def _by_input(d_gates: Tensor, w_ih: Tensor) -> Tensor:
@@ -171,8 +196,8 @@ class _RNN(torch.autograd.Function):
         )
         d = d_h[1:]
         d_u = d @ w_ih if ctx.needs_input_grad[0] else None
-        d_b = d.sum((0, 1))
-        return d_u, d_h[0], _outer(d, u), _outer(d, h[:-1]), d_b, d_b, None
+        d_w_ih, d_w_hh, d_b = _by_layer(d[None], u, h[:-1])
+        return d_u, d_h[0], d_w_ih, d_w_hh, d_b, d_b, None
 
 
 def _rnn_tape(
@@ -218,11 +243,9 @@ class _GRU(torch.autograd.Function):
         tape = _gru_tape(u, h, parts, w_ih, w_hh, biases, d_h, d_parts)
         run_back(tape, len(u), len(h0), w_hh.numel())
         d_u = _by_input(d_gates[:3], w_ih) if ctx.needs_input_grad[0] else None
-        d_r, d_z, d_n, d_q = d_gates.sum((1, 2))
-        d_rz = _outer(d_gates[:2], h[:-1]).flatten(0, 1)
-        d_w_hh = torch.cat([d_rz, _outer(d_gates[3], h[:-1])])
-        d_b_ih, d_b_hh = torch.cat([d_r, d_z, d_n]), torch.cat([d_r, d_z, d_q])
-        return d_u, d_h[0], _outer(d_gates[:3], u).flatten(0, 1), d_w_hh, d_b_ih, d_b_hh
+        by_u, by_h, d_b = (x.chunk(4) for x in _by_layer(d_gates, u, h[:-1]))
+        d_w_hh, d_b_hh = (torch.cat([x[0], x[1], x[3]]) for x in (by_h, d_b))
+        return d_u, d_h[0], torch.cat(by_u[:3]), d_w_hh, torch.cat(d_b[:3]), d_b_hh
 
 
 def _gru_tape(
@@ -262,8 +285,7 @@ class _LSTM(torch.autograd.Function):
         tape = _lstm_tape(u, h, c, parts, w_ih, w_hh, b_ih, d_h, d_c, d_parts)
         run_back(tape, len(u), len(h0), w_hh.numel())
         d_u = _by_input(d_gates, w_ih) if ctx.needs_input_grad[0] else None
-        d_w_ih, d_w_hh = (_outer(d_gates, x).flatten(0, 1) for x in (u, h[:-1]))
-        d_b = d_gates.sum((1, 2)).flatten()
+        d_w_ih, d_w_hh, d_b = _by_layer(d_gates, u, h[:-1])
         return d_u, d_h[0], d_c[0], d_w_ih, d_w_hh, d_b, d_b
 
 
@@ -303,9 +325,9 @@ class _Network(torch.autograd.Function):
         steps, batch, n = direct.shape
         lags = len(y_start)
         y = torch.cat([y_start, direct])
-        phi = y.new_empty(steps, batch, lags * n)
-        layers = [given.clone(memory_format=torch.contiguous_format)]
-        layers += [y.new_empty(steps, batch, len(b)) for b in hidden[1::2]]
+        phi = _room(y, steps, batch, lags * n)
+        layers = [_room(given, *given.shape).copy_(given)]
+        layers += [_room(y, steps, batch, len(b)) for b in hidden[1::2]]
         weights = (entry, linear, output, *hidden)
         tape = _network_tape(activation, y, phi, layers, weights, y, phi, layers)
         work = sum(w.numel() for w in weights)
@@ -335,13 +357,13 @@ class _Network(torch.autograd.Function):
         lags, batch, _ = y_start.shape
         d_y = torch.cat([torch.zeros_like(y_start), d_out])
         d_phi = y.new_empty(1, *phi.shape[1:])
-        d_layers = [torch.empty_like(x) for x in layers]
+        d_layers = [_room(x, *x.shape) for x in layers]
         tape = _network_tape(ctx.activation, y, phi, layers, weights, d_y, d_phi, d_layers)
         run_back(tape, len(phi), batch, ctx.work)
         d_direct = d_y[lags:]
         d_hidden: list[Tensor] = []
         for before, d in zip(layers[:-1], d_layers[1:], strict=True):
-            d_hidden += [_outer(d, before), d.sum((0, 1))]
+            d_hidden += _by_layer(d[None], before)
         return (
             None, d_layers[0], d_direct, d_y[:lags], _outer(d_layers[0], phi),
             _outer(d_direct, phi), _outer(d_direct, layers[-1]), *d_hidden,
@@ -374,7 +396,7 @@ class _Linear(torch.autograd.Function):
 
         steps, batch, n = direct.shape
         y = torch.cat([y_start, direct])
-        phi = y.new_empty(steps, batch, len(y_start) * n)
+        phi = _room(y, steps, batch, len(y_start) * n)
         run_forward(_linear_tape(y, phi, linear, y, phi), steps, batch, linear.numel())
         ctx.save_for_backward(direct, y_start, linear, y, phi)
         return y[len(y_start) :]

@@ -42,26 +42,31 @@ def _step(tape: Any, t: int, b0: int, b1: int) -> None:
     add_product(r, t, h, t, w_r, b0, b1)
     add_product(z, t, h, t, w_z, b0, b1)
     add_product(q, t, h, t, w_n, b0, b1)
-    size = b_r.shape[0]
-    for j in range(b0 * size, b1 * size):
-        r[t, j] = sigmoid(r[t, j])
-        z[t, j] = sigmoid(z[t, j])
-        n[t, j] = tanh(n[t, j] + r[t, j] * q[t, j])
-        h[t + 1, j] = n[t, j] + z[t, j] * (h[t, j] - n[t, j])
+    a, c = b0 * b_r.shape[0], b1 * b_r.shape[0]
+    before, after = h[t, a:c], h[t + 1, a:c]
+    r_t, z_t, n_t, q_t = r[t, a:c], z[t, a:c], n[t, a:c], q[t, a:c]
+    for j in range(len(before)):
+        r_t[j] = sigmoid(r_t[j])
+        z_t[j] = sigmoid(z_t[j])
+        n_t[j] = tanh(n_t[j] + r_t[j] * q_t[j])
+        after[j] = n_t[j] + z_t[j] * (before[j] - n_t[j])
 
 
 def _step_back(tape: Any, t: int, b0: int, b1: int) -> None:
     h, d_h, (r, z, n, q), (d_r, d_z, d_n, d_q) = tape.h, tape.d_h, tape.gates, tape.d_gates
     w_r, w_z, w_n = tape.w_t
     one = h.dtype.type(1)
-    size = w_r.shape[0]
-    for j in range(b0 * size, b1 * size):
-        d = d_h[t + 1, j]
-        d_n[t, j] = d * (one - z[t, j]) * (one - n[t, j] * n[t, j])
-        d_r[t, j] = d_n[t, j] * q[t, j] * r[t, j] * (one - r[t, j])
-        d_z[t, j] = d * (h[t, j] - n[t, j]) * z[t, j] * (one - z[t, j])
-        d_q[t, j] = d_n[t, j] * r[t, j]
-        d_h[t, j] += d * z[t, j]
+    a, c = b0 * w_r.shape[0], b1 * w_r.shape[0]
+    before, d_before, d_after = h[t, a:c], d_h[t, a:c], d_h[t + 1, a:c]
+    r_t, z_t, n_t, q_t = r[t, a:c], z[t, a:c], n[t, a:c], q[t, a:c]
+    to_r, to_z, to_n, to_q = d_r[t, a:c], d_z[t, a:c], d_n[t, a:c], d_q[t, a:c]
+    for j in range(len(before)):
+        d = d_after[j]
+        to_n[j] = d * (one - z_t[j]) * (one - n_t[j] * n_t[j])
+        to_r[j] = to_n[j] * q_t[j] * r_t[j] * (one - r_t[j])
+        to_z[j] = d * (before[j] - n_t[j]) * z_t[j] * (one - z_t[j])
+        to_q[j] = to_n[j] * r_t[j]
+        d_before[j] += d * z_t[j]
     add_product(d_h, t, d_r, t, w_r, b0, b1)
     add_product(d_h, t, d_z, t, w_z, b0, b1)
     add_product(d_h, t, d_q, t, w_n, b0, b1)

@@ -38,13 +38,16 @@ def _step(tape: Any, t: int, b0: int, b1: int) -> None:
         add_product(tape.gates[k], t, tape.u, t, tape.v[k], b0, b1)
         add_product(tape.gates[k], t, h, t, tape.w[k], b0, b1)
     size = tape.biases[0].shape[0]
-    for j in range(b0 * size, b1 * size):
-        i[t, j] = sigmoid(i[t, j])
-        f[t, j] = sigmoid(f[t, j])
-        g[t, j] = tanh(g[t, j])
-        o[t, j] = sigmoid(o[t, j])
-        c[t + 1, j] = f[t, j] * c[t, j] + i[t, j] * g[t, j]
-        h[t + 1, j] = o[t, j] * tanh(c[t + 1, j])
+    a, e = b0 * size, b1 * size
+    i_t, f_t, g_t, o_t = i[t, a:e], f[t, a:e], g[t, a:e], o[t, a:e]
+    c_before, c_after, h_after = c[t, a:e], c[t + 1, a:e], h[t + 1, a:e]
+    for j in range(len(i_t)):
+        i_t[j] = sigmoid(i_t[j])
+        f_t[j] = sigmoid(f_t[j])
+        g_t[j] = tanh(g_t[j])
+        o_t[j] = sigmoid(o_t[j])
+        c_after[j] = f_t[j] * c_before[j] + i_t[j] * g_t[j]
+        h_after[j] = o_t[j] * tanh(c_after[j])
 
 
 def _step_back(tape: Any, t: int, b0: int, b1: int) -> None:
@@ -52,14 +55,18 @@ def _step_back(tape: Any, t: int, b0: int, b1: int) -> None:
     d_h, d_c, (d_i, d_f, d_g, d_o) = tape.d_h, tape.d_c, tape.d_gates
     one = c.dtype.type(1)
     size = tape.biases[0].shape[0]
-    for j in range(b0 * size, b1 * size):
-        d, s = d_h[t + 1, j], tanh(c[t + 1, j])
-        d_cell = d_c[0, j] + d * o[t, j] * (one - s * s)
-        d_i[t, j] = d_cell * g[t, j] * i[t, j] * (one - i[t, j])
-        d_f[t, j] = d_cell * c[t, j] * f[t, j] * (one - f[t, j])
-        d_g[t, j] = d_cell * i[t, j] * (one - g[t, j] * g[t, j])
-        d_o[t, j] = d * s * o[t, j] * (one - o[t, j])
-        d_c[0, j] = d_cell * f[t, j]
+    a, e = b0 * size, b1 * size
+    i_t, f_t, g_t, o_t = i[t, a:e], f[t, a:e], g[t, a:e], o[t, a:e]
+    c_before, c_after, d_after, d_cell = c[t, a:e], c[t + 1, a:e], d_h[t + 1, a:e], d_c[0, a:e]
+    to_i, to_f, to_g, to_o = d_i[t, a:e], d_f[t, a:e], d_g[t, a:e], d_o[t, a:e]
+    for j in range(len(i_t)):
+        d, s = d_after[j], tanh(c_after[j])
+        cell = d_cell[j] + d * o_t[j] * (one - s * s)
+        to_i[j] = cell * g_t[j] * i_t[j] * (one - i_t[j])
+        to_f[j] = cell * c_before[j] * f_t[j] * (one - f_t[j])
+        to_g[j] = cell * i_t[j] * (one - g_t[j] * g_t[j])
+        to_o[j] = d * s * o_t[j] * (one - o_t[j])
+        d_cell[j] = cell * f_t[j]
     for k in range(4):
         add_product(d_h, t, tape.d_gates[k], t, tape.w_t[k], b0, b1)
 

@@ -126,5 +126,6 @@ def hand_back(d_y: Any, d_phi: Any, linear: Any, t: int, b0: int, b1: int) -> No
 @compiled
 def clear(x: Any, t: int, j0: int, j1: int) -> None:
     """Set ``x[t, j0:j1]`` to zero."""
-    for j in range(j0, j1):
-        x[t, j] = 0
+    row = x[t, j0:j1]
+    for j in range(len(row)):
+        row[j] = 0

@@ -5,7 +5,8 @@ those that share the batch. Blocks of four by four keep each weight that is read
 multiplications, which is what a core can do between two reads.
 
 Arrays are ``(time, batch * width)``; row ``b`` at time ``t`` is
-``x[t, b * width:(b + 1) * width]``.
+``x[t, b * width:(b + 1) * width]``. Inner loops run over such slices from zero: an index that could
+be negative for all that is known would be checked each time, and end vectorisation.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ def add_product(out: Any, t: int, x: Any, s: int, w: Any, b0: int, b1: int) -> N
     m, n = w.shape
     b = b0
     while b + 4 <= b1:
-        o0, o1, o2, o3 = b * n, (b + 1) * n, (b + 2) * n, (b + 3) * n
+        o0, o1 = out[t, b * n : (b + 1) * n], out[t, (b + 1) * n : (b + 2) * n]
+        o2, o3 = out[t, (b + 2) * n : (b + 3) * n], out[t, (b + 3) * n : (b + 4) * n]
         i0, i1, i2, i3 = b * m, (b + 1) * m, (b + 2) * m, (b + 3) * m
         i = 0
         while i + 4 <= m:
@@ -43,35 +45,33 @@ def add_product(out: Any, t: int, x: Any, s: int, w: Any, b0: int, b1: int) -> N
             v0, v1, v2, v3 = x[s, i3], x[s, i3 + 1], x[s, i3 + 2], x[s, i3 + 3]
             for j in range(n):
                 w0, w1, w2, w3 = w[i, j], w[i + 1, j], w[i + 2, j], w[i + 3, j]
-                out[t, o0 + j] += p0 * w0 + p1 * w1 + p2 * w2 + p3 * w3
-                out[t, o1 + j] += q0 * w0 + q1 * w1 + q2 * w2 + q3 * w3
-                out[t, o2 + j] += r0 * w0 + r1 * w1 + r2 * w2 + r3 * w3
-                out[t, o3 + j] += v0 * w0 + v1 * w1 + v2 * w2 + v3 * w3
+                o0[j] += p0 * w0 + p1 * w1 + p2 * w2 + p3 * w3
+                o1[j] += q0 * w0 + q1 * w1 + q2 * w2 + q3 * w3
+                o2[j] += r0 * w0 + r1 * w1 + r2 * w2 + r3 * w3
+                o3[j] += v0 * w0 + v1 * w1 + v2 * w2 + v3 * w3
             i, i0, i1, i2, i3 = i + 4, i0 + 4, i1 + 4, i2 + 4, i3 + 4
         while i < m:
             p, q, r, v = x[s, i0], x[s, i1], x[s, i2], x[s, i3]
             for j in range(n):
                 w0 = w[i, j]
-                out[t, o0 + j] += p * w0
-                out[t, o1 + j] += q * w0
-                out[t, o2 + j] += r * w0
-                out[t, o3 + j] += v * w0
+                o0[j] += p * w0
+                o1[j] += q * w0
+                o2[j] += r * w0
+                o3[j] += v * w0
             i, i0, i1, i2, i3 = i + 1, i0 + 1, i1 + 1, i2 + 1, i3 + 1
         b += 4
     while b < b1:
-        o0, i0 = b * n, b * m
+        o0, i0 = out[t, b * n : (b + 1) * n], b * m
         i = 0
         while i + 4 <= m:
             p0, p1, p2, p3 = x[s, i0], x[s, i0 + 1], x[s, i0 + 2], x[s, i0 + 3]
             for j in range(n):
-                out[t, o0 + j] += (
-                    p0 * w[i, j] + p1 * w[i + 1, j] + p2 * w[i + 2, j] + p3 * w[i + 3, j]
-                )
+                o0[j] += p0 * w[i, j] + p1 * w[i + 1, j] + p2 * w[i + 2, j] + p3 * w[i + 3, j]
             i, i0 = i + 4, i0 + 4
         while i < m:
             p = x[s, i0]
             for j in range(n):
-                out[t, o0 + j] += p * w[i, j]
+                o0[j] += p * w[i, j]
             i, i0 = i + 1, i0 + 1
         b += 1
 
@@ -84,10 +84,11 @@ def add_few(out: Any, t: int, x: Any, s: int, w: Any, w_t: Any, b0: int, b1: int
         add_product(out, t, x, s, w, b0, b1)
         return
     for b in range(b0, b1):
+        row = x[s, b * m : (b + 1) * m]
         for j in range(n):
             total = out.dtype.type(0)
             for i in range(m):
-                total += x[s, b * m + i] * w_t[j, i]
+                total += row[i] * w_t[j, i]
             out[t, b * n + j] += total
 
 
@@ -96,5 +97,6 @@ def fill(out: Any, t: int, row: Any, b0: int, b1: int) -> None:
     """Set each of the rows ``b0 ... b1 - 1`` of ``out(t)`` to ``row``."""
     n = row.shape[0]
     for b in range(b0, b1):
+        to = out[t, b * n : (b + 1) * n]
         for j in range(n):
-            out[t, b * n + j] = row[j]
+            to[j] = row[j]

@@ -10,8 +10,7 @@ outer product, which is never stored.
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from sysid.kernels.drivers import fingerprint
 from sysid.kernels.elementary import compiled
+from sysid.kernels.threads import side_by_side
 
 Array = NDArray[Any]
 
@@ -86,8 +86,6 @@ def _recursion(sources: str) -> Any:
 
 
 _recursion_loop = _recursion(fingerprint())
-_pool: list[ThreadPoolExecutor] = []
-os.register_at_fork(after_in_child=_pool.clear)
 
 
 def advance(
@@ -124,11 +122,11 @@ def advance(
     # Columns do not see each other: any share of them is a piece of work of its own.
     shares = max(1, torch.get_num_threads() // batch) if columns >= 32 else 1
     edges = [columns * i // shares for i in range(shares + 1)]
-    work = [(*given, b, c0, c1) for b in range(batch) for c0, c1 in pairwise(edges)]
-    if len(work) == 1:
-        _recursion_loop(*work[0])
-    else:
-        if not _pool:
-            _pool.append(ThreadPoolExecutor(os.cpu_count(), "sysid-sensitivities"))
-        list(_pool[0].map(lambda arguments: _recursion_loop(*arguments), work))
+    side_by_side(
+        [
+            partial(_recursion_loop, *given, b, c0, c1)
+            for b in range(batch)
+            for c0, c1 in pairwise(edges)
+        ]
+    )
     return jacobian, after

@@ -14,6 +14,7 @@ from sysid.models.linearisation import Layer, Step
 from sysid.models.model import Carried, check_choice, check_count
 from sysid.models.stateful import StatefulModel
 
+_ONEDNN_ROWS = 8  # of a batch, from which on torch's LSTM is taken
 _WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
@@ -102,8 +103,12 @@ class _Recurrent(StatefulModel):
         zeros = self.output.weight.new_zeros(rows, batch, self.hidden_size)
         return (zeros,) * self.state_tensors
 
+    def _by_torch(self, inputs: Tensor) -> bool:
+        """Return whether torch's own module runs: cuDNN, or the reference on request."""
+        return inputs.device.type != "cpu" or backend() == "reference"
+
     def _run(self, inputs: Tensor, state: Carried) -> tuple[Tensor, Carried]:
-        if inputs.device.type != "cpu" or backend() == "reference":
+        if self._by_torch(inputs):
             h, last = self.recurrence(inputs, state if self.state_tensors > 1 else state[0])
             return self.output(h), (last if self.state_tensors > 1 else (last,))
         x, last = inputs.transpose(0, 1), []  # (T, B, channels)
@@ -327,6 +332,11 @@ class LSTM(_Recurrent):
     def _layer(self, u: Tensor, state: Carried, weights: list[Tensor]) -> tuple[Tensor, Carried]:
         h, c = functions.lstm(u, *state, *weights)
         return h, (h[-1], c)
+
+    def _by_torch(self, inputs: Tensor) -> bool:
+        # For a single-precision batch torch has oneDNN, which is as fast as ours or faster.
+        fused_by_torch = inputs.dtype == torch.float32 and len(inputs) >= _ONEDNN_ROWS
+        return fused_by_torch or super()._by_torch(inputs)
 
     def _states(self, u: Tensor, state: Carried, weights: list[Tensor]) -> Carried:
         return functions.lstm_states(u, *state, *weights)
