@@ -13,6 +13,8 @@ import os
 import time
 import warnings
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,14 +88,14 @@ def run_sweep(
     directory = _directory(config, out)
     url = storage or f"sqlite:///{(directory / 'study.db').resolve()}"
     task = _Task(config.to_yaml(), url, data_dir, _threads(workers))
-    study = task.study(create=True)
-    write_text(directory / "sweep.yaml", config.to_yaml())
-    if any(t.state.name in ("WAITING", "RUNNING") for t in study.get_trials(deepcopy=False)):
-        _work_together(task, workers)
-    trials = _table(study, section)
+    with task.study(create=True) as study:
+        write_text(directory / "sweep.yaml", config.to_yaml())
+        if any(t.state.name in ("WAITING", "RUNNING") for t in study.get_trials(deepcopy=False)):
+            _work_together(task, workers)
+        trials = _table(study, section)
+        _plot(study, directory / "parallel_coordinates.png")
     trials.to_csv(directory / "trials.csv", index=False)
     best = _write_best(config, section, trials, directory)
-    _plot(study, directory / "parallel_coordinates.png")
     if unfinished := section.trials - len(trials):
         raise RuntimeError(
             f"{unfinished} of {section.trials} trials are not done, since all workers on this "
@@ -111,7 +113,8 @@ class _Task:
     data_dir: str | None
     threads: int | None
 
-    def study(self, worker: int = 0, create: bool = False) -> optuna.Study:
+    @contextmanager
+    def study(self, worker: int = 0, create: bool = False) -> Iterator[optuna.Study]:
         """Open the study for a worker, and with ``create`` make it first if it is not there."""
         import optuna
 
@@ -135,9 +138,13 @@ class _Task:
                 for slot in range(config.sweep.trials):
                     study.enqueue_trial({}, user_attrs={"slot": slot})
                 study.set_user_attr("config", self.config)
-        study = optuna.load_study(storage=storage, study_name=name, **kept)
-        _wait_until_filled(study, self.config, name)
-        return study
+        try:
+            study = optuna.load_study(storage=storage, study_name=name, **kept)
+            _wait_until_filled(study, self.config, name)
+            yield study
+        finally:
+            storage.remove_session()
+            storage.engine.dispose()
 
 
 def _opened(url: str, heartbeat: int, local: bool) -> optuna.storages.RDBStorage:
@@ -212,6 +219,11 @@ def _checked(config: Config, data_dir: str | None) -> SweepSection:
     if wrong:
         listed = "\n  ".join(wrong)
         raise ValueError(f"config must be right, {len(wrong)} problem(s):\n  {listed}")
+    if config.training.starts > 1:
+        raise ValueError(
+            f"training.starts must be 1 in a sweep, got {config.training.starts}; its trials are "
+            "starts enough"
+        )
     data = load_data(parse_config(with_values(base, {})), data_dir)
     if not data.valid:
         raise ValueError("data.valid must hold records for a sweep to be decided by, got none")
@@ -261,39 +273,46 @@ def _work(task: _Task, worker: int = 0) -> None:
 
     if task.threads is not None:
         torch.set_num_threads(task.threads)
-    study = task.study(worker)
     config = parse_config(yaml.safe_load(task.config))
     section = config.sweep
     if section is None:
         raise ValueError("config must have a sweep section, got none")
-    base = config.model_dump(mode="json", exclude_unset=True)
-
-    def objective(trial: optuna.Trial) -> float:
-        if "slot" not in trial.user_attrs:  # another worker took the last one that waited
-            raise optuna.TrialPruned
-        values = {key: d.draw(trial, key) for key, d in section.space.items()}
-        try:
-            return _train(parse_config(with_values(base, values)), trial, task.data_dir)
-        except KeyboardInterrupt:
-            optuna.storages.RetryHeartbeatStaleTrialCallback()(study, study.trials[trial.number])
-            raise
-        except optuna.TrialPruned:
-            raise
-        except Exception as error:
-            trial.set_user_attr("reason", " ".join(str(error).split()))
-            raise
-
-    with warnings.catch_warnings():
+    with task.study(worker) as study, warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         while True:
             optuna.storages.fail_stale_trials(study)
             states = Counter(t.state.name for t in study.get_trials(deepcopy=False))
             if states["WAITING"]:
-                study.optimize(objective, n_trials=1, catch=(Exception,))
+                study.optimize(
+                    lambda trial: _try(config, section, trial, task.data_dir),
+                    n_trials=1,
+                    catch=(Exception,),
+                )
             elif states["RUNNING"]:
                 time.sleep(section.heartbeat / 2)
             else:
                 return
+
+
+def _try(config: Config, section: SweepSection, trial: optuna.Trial, data_dir: str | None) -> float:
+    """Train a trial's config; what goes wrong stands in the table."""
+    import optuna
+
+    if "slot" not in trial.user_attrs:  # another worker took the last one that waited
+        raise optuna.TrialPruned
+    base = config.model_dump(mode="json", exclude_unset=True)
+    values = {key: d.draw(trial, key) for key, d in section.space.items()}
+    try:
+        return _train(parse_config(with_values(base, values)), trial, data_dir)
+    except KeyboardInterrupt:
+        again = optuna.storages.RetryHeartbeatStaleTrialCallback()
+        again(trial.study, trial.study.trials[trial.number])
+        raise
+    except optuna.TrialPruned:
+        raise
+    except Exception as error:
+        trial.set_user_attr("reason", " ".join(str(error).split()))
+        raise
 
 
 def _train(config: Config, trial: optuna.Trial, data_dir: str | None) -> float:
