@@ -229,7 +229,7 @@ def test_a_wrong_request_gets_one_clear_line_before_any_training(
     assert match in message
     assert "secret" not in message
     assert "Traceback" not in message
-    assert not list(tmp_path.rglob("*.csv"))
+    assert [p.name for p in tmp_path.iterdir()] == ["sweep.yaml"]
 
 
 def test_another_sweeps_directory_is_not_gone_on_with(tmp_path: Path) -> None:

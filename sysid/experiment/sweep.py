@@ -8,13 +8,12 @@ go, on one machine or on several, and the same command goes on where a sweep was
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,12 +26,12 @@ from sysid.experiment.config import Config, parse_config
 from sysid.experiment.data import load_data
 from sysid.experiment.directory import new_directory
 from sysid.experiment.space import SweepSection, with_values
+from sysid.experiment.study import Task, check_reachable
 from sysid.training.trainer import Trainer
 
 if TYPE_CHECKING:
     import optuna
 
-_RETRIES = 2  # of a trial whose worker died: a third death is the trial's own doing
 _STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
 
 
@@ -85,9 +84,11 @@ def run_sweep(
     section = _checked(config, data_dir)
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
+    if storage is not None:
+        check_reachable(storage, section.heartbeat)
     directory = _directory(config, out)
     url = storage or f"sqlite:///{(directory / 'study.db').resolve()}"
-    task = _Task(config.to_yaml(), url, data_dir, _threads(workers))
+    task = Task(config.to_yaml(), url, data_dir, _threads(workers))
     with task.study(create=True) as study:
         write_text(directory / "sweep.yaml", config.to_yaml())
         if any(t.state.name in ("WAITING", "RUNNING") for t in study.get_trials(deepcopy=False)):
@@ -102,94 +103,6 @@ def run_sweep(
             "machine died; the same command goes on"
         )
     return Sweep(directory, trials, best)
-
-
-@dataclass(frozen=True)
-class _Task:
-    """What a worker needs to know."""
-
-    config: str
-    url: str
-    data_dir: str | None
-    threads: int | None
-
-    @contextmanager
-    def study(self, worker: int = 0, create: bool = False) -> Iterator[optuna.Study]:
-        """Open the study for a worker, and with ``create`` make it first if it is not there."""
-        import optuna
-
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        config = parse_config(yaml.safe_load(self.config))
-        if config.sweep is None:
-            raise ValueError("config must have a sweep section, got none")
-        local = self.url.startswith("sqlite")
-        storage = _opened(self.url, config.sweep.heartbeat, local)
-        # Each worker its own draws; with several it also counts in which order trials end.
-        sampler = optuna.samplers.TPESampler(seed=config.seed + worker if local else None)
-        pruner = optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=2)
-        name = f"{config.name}-sweep"
-        kept: Any = {"sampler": sampler, "pruner": pruner}
-        if create:
-            try:
-                study = optuna.create_study(storage=storage, study_name=name, **kept)
-            except optuna.exceptions.DuplicatedStudyError:
-                pass  # another machine's, or an earlier sweep's
-            else:  # who made it fills it
-                for slot in range(config.sweep.trials):
-                    study.enqueue_trial({}, user_attrs={"slot": slot})
-                study.set_user_attr("config", self.config)
-        try:
-            study = optuna.load_study(storage=storage, study_name=name, **kept)
-            _wait_until_filled(study, self.config, name)
-            yield study
-        finally:
-            storage.remove_session()
-            storage.engine.dispose()
-
-
-def _opened(url: str, heartbeat: int, local: bool) -> optuna.storages.RDBStorage:
-    import optuna
-    import sqlalchemy
-
-    try:
-        shown = sqlalchemy.engine.make_url(url).render_as_string(hide_password=True)
-    except sqlalchemy.exc.ArgumentError:
-        raise ValueError(
-            "storage must be a database URL, postgresql://user@host/name, say, got something else"
-        ) from None
-    # SQLite: workers wait for each other's writes. Servers: see whether a connection still stands.
-    options: dict[str, Any] = {"connect_args": {"timeout": 60}} if local else {}
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return optuna.storages.RDBStorage(
-                url,
-                engine_kwargs={"pool_pre_ping": True, **options},
-                heartbeat_interval=heartbeat,
-                heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(
-                    _RETRIES
-                ),
-            )
-    except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"storage must be reachable, got {shown}: {reason}") from None
-
-
-def _wait_until_filled(study: optuna.Study, config: str, name: str, seconds: float = 60) -> None:
-    """Wait for whoever made the study, and check that it is the same sweep."""
-    until = time.monotonic() + seconds
-    while "config" not in study.user_attrs:
-        if time.monotonic() > until:
-            raise ValueError(
-                f"storage must hold a whole sweep, got {name!r}, which whoever made it left half "
-                "made; give the config another name"
-            )
-        time.sleep(0.2)
-    if study.user_attrs["config"] != config:
-        raise ValueError(
-            f"storage must hold the same sweep, got {name!r} of another config; give the config "
-            "another name, or go on with the one that began it"
-        )
 
 
 def _checked(config: Config, data_dir: str | None) -> SweepSection:
@@ -251,7 +164,7 @@ def _threads(workers: int) -> int | None:
     return max(1, (os.cpu_count() or 1) // workers)
 
 
-def _work_together(task: _Task, workers: int) -> None:
+def _work_together(task: Task, workers: int) -> None:
     if workers == 1:
         _work(task)
         return
@@ -266,7 +179,7 @@ def _work_together(task: _Task, workers: int) -> None:
         process.join()
 
 
-def _work(task: _Task, worker: int = 0) -> None:
+def _work(task: Task, worker: int = 0) -> None:
     """Take trials until none waits and none runs."""
     import optuna
     import torch
@@ -317,8 +230,6 @@ def _try(config: Config, section: SweepSection, trial: optuna.Trial, data_dir: s
 
 def _train(config: Config, trial: optuna.Trial, data_dir: str | None) -> float:
     """Return the best validation loss of a config; a trial that falls behind is cut short."""
-    import math
-
     import optuna
 
     data = load_data(config, data_dir)
