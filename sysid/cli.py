@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -85,6 +86,8 @@ def train(
         progress=False if as_json else None,
         resume=resume is not None,
     )
+    if run is None:  # another process leads, and prints
+        return
     files = {
         "run": run.directory,
         "model": run.directory / "model.safetensors",
@@ -331,7 +334,8 @@ def _message(error: Exception) -> str:
 
 
 def _fail(message: str, code: int) -> None:
-    print(f"sysid: {message}", file=sys.stderr)
+    if os.environ.get("RANK", "0") == "0":  # of torchrun's processes one speaks for all
+        print(f"sysid: {message}", file=sys.stderr)
     raise SystemExit(code)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 from systems import two_by_two
+from test_cli import run as command
 from test_models import CAUSAL, make
 
 import sysid
@@ -182,3 +184,43 @@ def test_wrong_requests(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="model must be one-way to export to C"):
         export(make("lstm_both_ways"), tmp_path / "plant.c")
     assert [f.name for f in tmp_path.iterdir()] == ["there.h"]
+
+
+def test_the_command_exports_a_run_with_its_figures(tmp_path: Path) -> None:
+    done = tmp_path / "done"
+    done.mkdir()
+    sysid.save(make("narx"), done / "model.safetensors")
+    simulation = {"rmse": 0.25, "nrmse": 0.05, "fit_index": 95.125, "r2": 0.99}
+    figures = {"test": {"run3": {"y1": {"simulation": simulation}}}}
+    (done / "metrics.json").write_text(json.dumps(figures))
+    said = command("export", "done", "-o", "plant.c", "--dtype", "float", cwd=tmp_path).stdout
+    assert said.split() == ["plant.h", "plant.c", "plant_main.c"]
+    header = (tmp_path / "plant.h").read_text()
+    assert "fit of y1 on test record run3: 95.12 % in free run, rmse 0.25" in header
+    assert "typedef float plant_real" in header
+    compiled("gcc", tmp_path)
+    out = command("export", "done/model.safetensors", "-o", "p.onnx", "--json", cwd=tmp_path).stdout
+    assert json.loads(out) == {"files": ["p.onnx", "p_step.onnx"]}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        (("export", "m.safetensors", "-o", "there.c"), "path must be new, got there.c"),
+        (("export", "m.safetensors", "-o", "x.c", "--format", "onnx"), "format must be"),
+        (("export", "m.safetensors", "-o", "x.c", "--dtype", "half"), "dtype must be double"),
+        (("export", "both.safetensors", "-o", "x.c"), "model must be one-way to export to C"),
+        (("export", "none", "-o", "x.c"), "must exist"),
+    ],
+)
+def test_a_wrong_command_gets_one_line(
+    arguments: tuple[str, ...], match: str, tmp_path: Path
+) -> None:
+    sysid.save(make("narx"), tmp_path / "m.safetensors")
+    sysid.save(make("lstm_both_ways"), tmp_path / "both.safetensors")
+    (tmp_path / "there.c").touch()
+    before = set(tmp_path.iterdir())
+    message = command(*arguments, cwd=tmp_path, code=2).stderr
+    assert match in message
+    assert message.count("\n") == 1
+    assert set(tmp_path.iterdir()) == before

@@ -174,7 +174,19 @@ def test_generate(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["train", "evaluate", "compare", "advice", "simulate", "summary", "generate"]
+    "command",
+    [
+        "train",
+        "evaluate",
+        "compare",
+        "advice",
+        "simulate",
+        "summary",
+        "generate",
+        "export",
+        "smooth",
+        "sweep",
+    ],
 )
 def test_help_shows_an_example(command: str, folder: Path) -> None:
     assert f"Example: sysid {command}" in run(command, "--help", cwd=folder).stdout

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ import postgres
 import psutil
 import pytest
 import yaml
+from sqlalchemy.exc import SQLAlchemyError
 from test_cli import run
 
 from sysid.experiment.config import parse_config, read_config
@@ -88,7 +91,7 @@ def test_an_interrupted_sweep_goes_on(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sysid", "sweep", str(path), "--out", "found"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL)
     database = tmp_path / "found" / "study.db"
-    wait_for_trials(f"sqlite:///{database}", "swept-sweep", 2, database)
+    wait_for_trials(f"sqlite:///{database}", 2, database)
     process.kill()
     process.wait()
     done = json.loads(run(*command[3:], "--json", cwd=tmp_path).stdout)
@@ -96,19 +99,30 @@ def test_an_interrupted_sweep_goes_on(tmp_path: Path) -> None:
     assert done["complete"] + done["pruned"] == 8
 
 
-def wait_for_trials(url: str, name: str, count: int, file: Path | None = None) -> None:
+@contextmanager
+def studied(url: str) -> Iterator[optuna.Study]:
+    """Look into a sweep's database, and close it."""
+    storage = optuna.storages.RDBStorage(url)
+    try:
+        yield optuna.load_study(study_name="swept-sweep", storage=storage)
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
+
+
+def wait_for_trials(url: str, count: int, file: Path | None = None) -> None:
     """Wait until a number of trials has ended."""
     until = time.monotonic() + 300
     while time.monotonic() < until:
-        time.sleep(0.2)
+        time.sleep(0.5)
         if file is not None and not file.exists():
             continue
         try:
-            study = optuna.load_study(study_name=name, storage=url)
-        except (KeyError, RuntimeError):  # not made yet
+            with studied(url) as study:
+                if sum(t.state.is_finished() for t in study.trials) >= count:
+                    return
+        except (KeyError, RuntimeError, SQLAlchemyError):  # not made yet
             continue
-        if sum(t.state.is_finished() for t in study.trials) >= count:
-            return
     raise TimeoutError(f"no {count} trials have ended")
 
 
@@ -128,7 +142,7 @@ def test_workers_may_be_killed(tmp_path: Path) -> None:
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
         try:
-            wait_for_trials(url, "swept-sweep", 10)
+            wait_for_trials(url, 10)
         except TimeoutError:
             process.kill()
             raise
@@ -142,8 +156,8 @@ def test_workers_may_be_killed(tmp_path: Path) -> None:
             worker.send_signal(signal.SIGKILL)
         out, err = process.communicate(timeout=300)
         assert process.returncode == 0, err
-        study = optuna.load_study(study_name="swept-sweep", storage=url)
-        trials = [t for t in study.trials if "slot" in t.user_attrs]
+        with studied(url) as study:
+            trials = [t for t in study.trials if "slot" in t.user_attrs]
     assert all(t.state.is_finished() for t in trials)
     found = json.loads(out)
     assert sorted(t["trial"] for t in found["trials"]) == list(range(40))
@@ -194,6 +208,11 @@ def space(**dimensions: object) -> dict[str, object]:
         (space(model__na={"choose": [1]}), (), "choose is not a key"),
         (space(training__loss={"choice": ["mse"]}), (), "sweep.space.training.loss = 'mse'"),
         ({"data": SWEPT["data"] | {"valid": None}}, (), "data.valid must hold records"),
+        (
+            {"training": SWEPT["training"] | {"starts": 3}},
+            (),
+            "training.starts must be 1 in a sweep",
+        ),
         ({}, ("--workers", "0"), "workers must be at least 1, got 0"),
         ({}, ("--storage", "nonsense"), "storage must be a database URL"),
         (
@@ -210,7 +229,7 @@ def test_a_wrong_request_gets_one_clear_line_before_any_training(
     assert match in message
     assert "secret" not in message
     assert "Traceback" not in message
-    assert not list(tmp_path.rglob("*.csv"))
+    assert [p.name for p in tmp_path.iterdir()] == ["sweep.yaml"]
 
 
 def test_another_sweeps_directory_is_not_gone_on_with(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from sysid.experiment.tracking import Tracker, check_trackers, open_trackers
 from sysid.models import Model
 from sysid.models.files import load, save
 from sysid.training.checkpoints import load_checkpoint, save_checkpoint
+from sysid.training.distributed import joined_group
 from sysid.training.fit import FitResult, run_to_end
 from sysid.training.multistart import fit_starts
 from sysid.training.trainer import Trainer
@@ -53,11 +54,12 @@ def train_config(
     data_dir: str | None = None,
     progress: bool | None = None,
     resume: bool = False,
-) -> Run:
+) -> Run | None:
     """Train what a config describes and leave a run directory.
 
     Nothing is written before config, data and model have been found to go together. A run that
-    was killed goes on with ``resume`` as if nothing had happened.
+    was killed goes on with ``resume`` as if nothing had happened. Started by torchrun, the
+    processes share the training, and the leading one alone writes.
 
     Args:
         config: the config.
@@ -65,6 +67,9 @@ def train_config(
         data_dir: where benchmark files are looked for first.
         progress: whether to show a progress bar; ``None``: on a terminal.
         resume: go on from the checkpoint in ``out``.
+
+    Returns:
+        The run; ``None`` in a process that does not lead.
 
     Raises:
         ValueError: if config, data, model and directory do not go together.
@@ -77,15 +82,35 @@ def train_config(
             "the section out"
         )
     check_trackers(config.tracking)
-    data = load_data(config, data_dir)
-    model = config.build_model(data.train[0].nu, data.train[0].ny)
-    trainer = Trainer(model, data.train, data.valid or None, config.settings())
-    for record in data.test:
-        model.check_record(record)
+    with joined_group() as group:
+        data = load_data(config, data_dir)
+        model = config.build_model(data.train[0].nu, data.train[0].ny)
+        trainer = Trainer(model, data.train, data.valid or None, config.settings(), group)
+        for record in data.test:
+            model.check_record(record)
+        if group.leads:
+            return _lead(trainer, config, data, out, resume, progress, started)
+        if (state := group.agree(None)) is not None:
+            trainer.load_state_dict(state)
+        run_to_end(trainer, progress=False)
+        return None
+
+
+def _lead(
+    trainer: Trainer,
+    config: Config,
+    data: Data,
+    out: Path | None,
+    resume: bool,
+    progress: bool | None,
+    started: float,
+) -> Run:
+    """Train, evaluate and write."""
     with run_directory(out, config.name, resume) as directory:
         digest = data.digest()
         if resume:
             _go_on(trainer, directory, config, digest)
+        trainer.group.agree(trainer.state_dict() if resume else None)
         try:
             write_text(directory / CONFIG_FILE, config.to_yaml())
             trackers = open_trackers(

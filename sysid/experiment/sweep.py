@@ -8,6 +8,7 @@ go, on one machine or on several, and the same command goes on where a sweep was
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import time
@@ -25,12 +26,12 @@ from sysid.experiment.config import Config, parse_config
 from sysid.experiment.data import load_data
 from sysid.experiment.directory import new_directory
 from sysid.experiment.space import SweepSection, with_values
+from sysid.experiment.study import Task, check_reachable
 from sysid.training.trainer import Trainer
 
 if TYPE_CHECKING:
     import optuna
 
-_RETRIES = 2  # of a trial whose worker died: a third death is the trial's own doing
 _STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
 
 
@@ -83,106 +84,25 @@ def run_sweep(
     section = _checked(config, data_dir)
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
+    if storage is not None:
+        check_reachable(storage, section.heartbeat)
     directory = _directory(config, out)
     url = storage or f"sqlite:///{(directory / 'study.db').resolve()}"
-    task = _Task(config.to_yaml(), url, data_dir, _threads(workers))
-    study = task.study(create=True)
-    write_text(directory / "sweep.yaml", config.to_yaml())
-    if any(t.state.name in ("WAITING", "RUNNING") for t in study.get_trials(deepcopy=False)):
-        _work_together(task, workers)
-    trials = _table(study, section)
+    task = Task(config.to_yaml(), url, data_dir, _threads(workers))
+    with task.study(create=True) as study:
+        write_text(directory / "sweep.yaml", config.to_yaml())
+        if any(t.state.name in ("WAITING", "RUNNING") for t in study.get_trials(deepcopy=False)):
+            _work_together(task, workers)
+        trials = _table(study, section)
+        _plot(study, directory / "parallel_coordinates.png")
     trials.to_csv(directory / "trials.csv", index=False)
     best = _write_best(config, section, trials, directory)
-    _plot(study, directory / "parallel_coordinates.png")
     if unfinished := section.trials - len(trials):
         raise RuntimeError(
             f"{unfinished} of {section.trials} trials are not done, since all workers on this "
             "machine died; the same command goes on"
         )
     return Sweep(directory, trials, best)
-
-
-@dataclass(frozen=True)
-class _Task:
-    """What a worker needs to know."""
-
-    config: str
-    url: str
-    data_dir: str | None
-    threads: int | None
-
-    def study(self, worker: int = 0, create: bool = False) -> optuna.Study:
-        """Open the study for a worker, and with ``create`` make it first if it is not there."""
-        import optuna
-
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        config = parse_config(yaml.safe_load(self.config))
-        if config.sweep is None:
-            raise ValueError("config must have a sweep section, got none")
-        local = self.url.startswith("sqlite")
-        storage = _opened(self.url, config.sweep.heartbeat, local)
-        # Each worker its own draws; with several it also counts in which order trials end.
-        sampler = optuna.samplers.TPESampler(seed=config.seed + worker if local else None)
-        pruner = optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=2)
-        name = f"{config.name}-sweep"
-        kept: Any = {"sampler": sampler, "pruner": pruner}
-        if create:
-            try:
-                study = optuna.create_study(storage=storage, study_name=name, **kept)
-            except optuna.exceptions.DuplicatedStudyError:
-                pass  # another machine's, or an earlier sweep's
-            else:  # who made it fills it
-                for slot in range(config.sweep.trials):
-                    study.enqueue_trial({}, user_attrs={"slot": slot})
-                study.set_user_attr("config", self.config)
-        study = optuna.load_study(storage=storage, study_name=name, **kept)
-        _wait_until_filled(study, self.config, name)
-        return study
-
-
-def _opened(url: str, heartbeat: int, local: bool) -> optuna.storages.RDBStorage:
-    import optuna
-    import sqlalchemy
-
-    try:
-        shown = sqlalchemy.engine.make_url(url).render_as_string(hide_password=True)
-    except sqlalchemy.exc.ArgumentError:
-        raise ValueError(
-            "storage must be a database URL, postgresql://user@host/name, say, got something else"
-        ) from None
-    # SQLite: workers wait for each other's writes. Servers: see whether a connection still stands.
-    options: dict[str, Any] = {"connect_args": {"timeout": 60}} if local else {}
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return optuna.storages.RDBStorage(
-                url,
-                engine_kwargs={"pool_pre_ping": True, **options},
-                heartbeat_interval=heartbeat,
-                heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(
-                    _RETRIES
-                ),
-            )
-    except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"storage must be reachable, got {shown}: {reason}") from None
-
-
-def _wait_until_filled(study: optuna.Study, config: str, name: str, seconds: float = 60) -> None:
-    """Wait for whoever made the study, and check that it is the same sweep."""
-    until = time.monotonic() + seconds
-    while "config" not in study.user_attrs:
-        if time.monotonic() > until:
-            raise ValueError(
-                f"storage must hold a whole sweep, got {name!r}, which whoever made it left half "
-                "made; give the config another name"
-            )
-        time.sleep(0.2)
-    if study.user_attrs["config"] != config:
-        raise ValueError(
-            f"storage must hold the same sweep, got {name!r} of another config; give the config "
-            "another name, or go on with the one that began it"
-        )
 
 
 def _checked(config: Config, data_dir: str | None) -> SweepSection:
@@ -212,6 +132,11 @@ def _checked(config: Config, data_dir: str | None) -> SweepSection:
     if wrong:
         listed = "\n  ".join(wrong)
         raise ValueError(f"config must be right, {len(wrong)} problem(s):\n  {listed}")
+    if config.training.starts > 1:
+        raise ValueError(
+            f"training.starts must be 1 in a sweep, got {config.training.starts}; its trials are "
+            "starts enough"
+        )
     data = load_data(parse_config(with_values(base, {})), data_dir)
     if not data.valid:
         raise ValueError("data.valid must hold records for a sweep to be decided by, got none")
@@ -239,7 +164,7 @@ def _threads(workers: int) -> int | None:
     return max(1, (os.cpu_count() or 1) // workers)
 
 
-def _work_together(task: _Task, workers: int) -> None:
+def _work_together(task: Task, workers: int) -> None:
     if workers == 1:
         _work(task)
         return
@@ -254,52 +179,57 @@ def _work_together(task: _Task, workers: int) -> None:
         process.join()
 
 
-def _work(task: _Task, worker: int = 0) -> None:
+def _work(task: Task, worker: int = 0) -> None:
     """Take trials until none waits and none runs."""
     import optuna
     import torch
 
     if task.threads is not None:
         torch.set_num_threads(task.threads)
-    study = task.study(worker)
     config = parse_config(yaml.safe_load(task.config))
     section = config.sweep
     if section is None:
         raise ValueError("config must have a sweep section, got none")
-    base = config.model_dump(mode="json", exclude_unset=True)
-
-    def objective(trial: optuna.Trial) -> float:
-        if "slot" not in trial.user_attrs:  # another worker took the last one that waited
-            raise optuna.TrialPruned
-        values = {key: d.draw(trial, key) for key, d in section.space.items()}
-        try:
-            return _train(parse_config(with_values(base, values)), trial, task.data_dir)
-        except KeyboardInterrupt:
-            optuna.storages.RetryHeartbeatStaleTrialCallback()(study, study.trials[trial.number])
-            raise
-        except optuna.TrialPruned:
-            raise
-        except Exception as error:
-            trial.set_user_attr("reason", " ".join(str(error).split()))
-            raise
-
-    with warnings.catch_warnings():
+    with task.study(worker) as study, warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         while True:
             optuna.storages.fail_stale_trials(study)
             states = Counter(t.state.name for t in study.get_trials(deepcopy=False))
             if states["WAITING"]:
-                study.optimize(objective, n_trials=1, catch=(Exception,))
+                study.optimize(
+                    lambda trial: _try(config, section, trial, task.data_dir),
+                    n_trials=1,
+                    catch=(Exception,),
+                )
             elif states["RUNNING"]:
                 time.sleep(section.heartbeat / 2)
             else:
                 return
 
 
+def _try(config: Config, section: SweepSection, trial: optuna.Trial, data_dir: str | None) -> float:
+    """Train a trial's config; what goes wrong stands in the table."""
+    import optuna
+
+    if "slot" not in trial.user_attrs:  # another worker took the last one that waited
+        raise optuna.TrialPruned
+    base = config.model_dump(mode="json", exclude_unset=True)
+    values = {key: d.draw(trial, key) for key, d in section.space.items()}
+    try:
+        return _train(parse_config(with_values(base, values)), trial, data_dir)
+    except KeyboardInterrupt:
+        again = optuna.storages.RetryHeartbeatStaleTrialCallback()
+        again(trial.study, trial.study.trials[trial.number])
+        raise
+    except optuna.TrialPruned:
+        raise
+    except Exception as error:
+        trial.set_user_attr("reason", " ".join(str(error).split()))
+        raise
+
+
 def _train(config: Config, trial: optuna.Trial, data_dir: str | None) -> float:
     """Return the best validation loss of a config; a trial that falls behind is cut short."""
-    import math
-
     import optuna
 
     data = load_data(config, data_dir)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from sysid.data.hiding import measured_channels
 from sysid.data.records import Array, Record, same_sampling_time
 from sysid.data.scaling import Scaling
+from sysid.models.evaluating import evaluating
 from sysid.models.sensitivities import Block
 
 if TYPE_CHECKING:
@@ -236,7 +237,7 @@ class Model(nn.Module, ABC):
         if needs:
             self.check_start(record, n_start)
             y = self._scaled(record.y[:n_start], "y")
-        with _evaluating(self):
+        with evaluating(self):
             y_hat = self._simulate(self._scaled(record.u, "u"), y, n_start)
         out = self._physical(y_hat)
         # All that went in is finite, so what is not a number is what came of infinity.
@@ -273,7 +274,7 @@ class Model(nn.Module, ABC):
                 f"record {record.name!r} must have measured outputs to predict from, "
                 "got none; use simulate"
             )
-        with _evaluating(self):
+        with evaluating(self):
             y_hat = self._predict(self._scaled(record.u, "u"), self._scaled(record.y, "y"), horizon)
         return self._physical(y_hat)
 
@@ -379,20 +380,6 @@ class GapTolerant:
 
 
 _TOLERATES_GAPS = GapTolerant
-
-
-class _evaluating:  # noqa: N801 - reads as a with-statement's verb
-    """Switch to evaluation mode and back."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.model = model
-        self.training = model.training
-
-    def __enter__(self) -> None:
-        self.model.eval()
-
-    def __exit__(self, *_: object) -> None:
-        self.model.train(self.training)
 
 
 def check_count(name: str, value: Any, least: int = 1) -> None:

@@ -124,6 +124,13 @@ class _Records(Objective):
         seen = [(~loss.records[i][1][loss.first :].isnan()).sum() for i in items]
         self.count = max(float(sum(seen)), 1.0)
 
+    def dealt(self, rank: int, size: int) -> tuple[Objective | None, float]:
+        own = self.items[rank::size]
+        if not own:
+            return None, 0.0
+        part = _Records(self.loss, own)
+        return part, part.count / self.count
+
     def parts(self) -> Iterator[Tensor]:
         loss = self.loss
         # Side by side, unless padding would be seen as the future.

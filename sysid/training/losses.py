@@ -97,6 +97,12 @@ class _Rows(Objective):
     def __init__(self, loss: OneStep, phi: Tensor, target: Tensor) -> None:
         self.loss, self.phi, self.target = loss, phi, target
 
+    def dealt(self, rank: int, size: int) -> tuple[Objective | None, float]:
+        own = self.phi[rank::size]
+        if not len(own):
+            return None, 0.0
+        return _Rows(self.loss, own, self.target[rank::size]), len(own) / len(self.phi)
+
     def parts(self) -> Iterator[Tensor]:
         pieces = zip(self.phi.split(_CHUNK), self.target.split(_CHUNK), strict=True)
         for phi, target in pieces:
@@ -159,6 +165,15 @@ class _Windows(Objective):
         self, loss: Subsequence, places: Tensor, gathered: tuple[Tensor, Tensor] | None = None
     ) -> None:
         self.loss, self.places, self.gathered = loss, places, gathered
+
+    def dealt(self, rank: int, size: int) -> tuple[Objective | None, float]:
+        own = self.places[rank::size]
+        if not len(own):
+            return None, 0.0
+        gathered = None
+        if self.gathered is not None:
+            gathered = self.gathered[0][rank::size], self.gathered[1][rank::size]
+        return _Windows(self.loss, own, gathered), len(own) / len(self.places)
 
     def _gather(self, places: Tensor) -> tuple[Tensor, Tensor]:
         if self.gathered is not None and places is self.places:

@@ -35,6 +35,13 @@ class Objective(ABC):
         With an initial state for each stretch that is a parameter as well, its columns come last.
         """
 
+    def dealt(self, rank: int, size: int) -> tuple[Objective | None, float]:
+        """Return the share of one of several processes, and its weight in the whole value.
+
+        Items are dealt out one by one. A process that gets none has ``None`` and 0.
+        """
+        raise NotImplementedError(f"{type(self).__name__} cannot be dealt out")
+
     @torch.no_grad()
     def value(self) -> Tensor:
         """Return the value, without a graph."""

@@ -17,6 +17,8 @@ from sysid.training.settings import TrainingSettings
 class Optimiser(Protocol):
     """Improves the weights."""
 
+    parameters: list[nn.Parameter]
+
     def improve(self, objective: Objective) -> Tensor:
         """Lower an objective and return its value before the step, not waited for on a GPU."""
         ...

@@ -21,6 +21,7 @@ from sysid.models.baseline import fit_baseline
 from sysid.models.stability import describe_unbounded
 from sysid.training.choice import choose_optimiser
 from sysid.training.compatibility import refuse_conflicts, refuse_overlap, resolve_device
+from sysid.training.distributed import Group
 from sysid.training.memory import refuse_too_large
 from sysid.training.optimisers import make_optimiser
 from sysid.training.settings import TrainingSettings
@@ -63,6 +64,7 @@ class Trainer:
         train: training records.
         valid: records that decide which weights are best; they touch nothing else.
         settings: how to train; see ``TrainingSettings``.
+        group: the processes that share the work; one by default.
 
     Raises:
         ValueError: if settings, model and records do not go together, or a validation record
@@ -75,8 +77,11 @@ class Trainer:
         train: Record | Iterable[Record],
         valid: Record | Iterable[Record] | None = None,
         settings: TrainingSettings | None = None,
+        group: Group | None = None,
     ) -> None:
         self.settings = settings = settings or TrainingSettings()
+        self.group = group or Group()
+        self.group.check(settings)
         self.model = model
         records = as_records(train)
         self.valid = [] if valid is None else as_records(valid)
@@ -110,7 +115,7 @@ class Trainer:
         self.stages = training_stages(model, settings)
         self.generator = torch.Generator().manual_seed(settings.seed)
         with torch.random.fork_rng():
-            torch.manual_seed(settings.seed)
+            torch.manual_seed(settings.seed + self.group.rank)  # dropout is each one's own
             self._random_state = torch.get_rng_state()
         self.history: list[Epoch] = []
         self.best_epoch = 0
@@ -161,7 +166,9 @@ class Trainer:
                     # Its time counts for the epoch that takes its place.
                     self._retreat(self._good if self._diverged(first_loss) else self._state)
                     continue
-                valid_loss = self.validate() if self.valid else math.nan
+                valid_loss = math.nan
+                if self.valid:
+                    valid_loss = self.group.agree(self.validate() if self.group.leads else None)
                 monitored = valid_loss if self.valid else train_loss
                 before = self.history[-1].seconds if self.history else 0.0
                 epoch = Epoch(
@@ -169,7 +176,7 @@ class Trainer:
                     train_loss,
                     valid_loss,
                     self.optimiser.learning_rate,
-                    before + time.perf_counter() - started,
+                    before + self.group.agree(time.perf_counter() - started),
                     self.stage + 1,
                 )
                 self.history.append(epoch)
@@ -188,6 +195,7 @@ class Trainer:
 
     def _finished(self) -> bool:
         """Decide whether to stop, and say why; a stage before the last leads to the next."""
+        self._stopping()
         while (reason := self._stage_over()) and self.stage + 1 < len(self.stages):
             if reason in ("diverged", "interrupted"):
                 break
@@ -229,6 +237,7 @@ class Trainer:
 
         Each loss is from before its step.
         """
+        self.group.align(self.model)
         self.model.train()
         losses: list[Tensor] = []
         # Dropout draws from torch's global stream: lend it ours, so that neither the caller's
@@ -236,9 +245,10 @@ class Trainer:
         with torch.random.fork_rng():
             torch.set_rng_state(self._random_state)
             for objective in self.loss.objectives(self.generator):
-                if self._stop:
+                if self._stopping():
                     return None
-                losses.append(self.optimiser.improve(objective))
+                shared = self.group.share(objective, self.optimiser.parameters)
+                losses.append(self.optimiser.improve(shared))
             self._random_state = torch.get_rng_state()
         with torch.no_grad():
             # The weights tell what became of the last step.
@@ -249,6 +259,11 @@ class Trainer:
         if len(self.history) == self._first:
             self._lowest = first
         return first, mean_loss
+
+    def _stopping(self) -> bool:
+        """Return whether all processes are to stop; a signal reaches each at its own time."""
+        self._stop = self.group.agree(self._stop)
+        return self._stop
 
     def _diverged(self, loss: float) -> bool:
         return not (math.isfinite(loss) and loss <= _EXPLOSION * max(1.0, self._lowest))
@@ -362,6 +377,9 @@ class Trainer:
         self.history = [Epoch(**e) for e in state["history"]]
         self.messages = list(state["messages"])
         self.retreats = state["retreats"]
+        if not self.group.leads:  # what is drawn for dropout is each process's own
+            for kept in (state["state"], state["good"]):
+                kept["random_state"] = self._random_state
         self._restore(state["state"])
         self._state, self._good = state["state"], state["good"]
 
