@@ -255,6 +255,7 @@ def test_auto_chooses_by_size_and_says_why() -> None:
         (StateSpace(1, 1, 2), {}, "lm, because with"),
         (LSTM(1, 1, 128, 2), {}, "lbfgs, because with"),
         (StateSpace(1, 1, 2), {"batch_size": 8}, "adam, because batch_size is set"),
+        (LSTM(1, 1, 128, 2), {"weight_decay": 0.1}, "adam, because weight_decay is set"),
         (LSTM(1, 1, 4, 2, dropout=0.1), {}, "adam, because dropout"),
         (GRU(1, 1, 4, bidirectional=True), {}, "lbfgs, because with"),
     ]
@@ -274,6 +275,8 @@ def test_auto_chooses_by_size_and_says_why() -> None:
         (lambda: GRU(1, 1, 2), {"optimiser": "lm", "batch_size": 3}, "batch_size must be null"),
         (lambda: GRU(1, 1, 2), {"optimiser": "lm", "learning_rate": 1.0}, "learning_rate must be"),
         (lambda: GRU(1, 1, 2), {"horizons": [4]}, "horizons must be empty for gru"),
+        (lambda: GRU(1, 1, 2), {"damping": 1.0}, "damping is of lm, got it with adam"),
+        (lambda: GRU(1, 1, 2), {"optimiser": "lm", "history": 9}, "history is of lbfgs"),
         (lambda: NARX(1, 1, 1, 1), {"horizons": [4]}, "horizons must be empty with loss one_step"),
         (lambda: NARX(1, 1, 1, 1), {"horizons": [0]}, "horizons.0 must be right"),
     ],
