@@ -53,6 +53,10 @@ LOSSES = [
         {"loss": "full_sequence", "washout": 5},
     ),
     (lambda: GRU(2, 2, 2, initial_state="estimated", feedback=True), {"loss": "full_sequence"}),
+    (
+        lambda: GRU(2, 2, 2, feedback=True),
+        {"loss": "subsequence", "length": 12, "stride": 7, "washout": 5},
+    ),
 ]
 
 
