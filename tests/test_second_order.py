@@ -183,9 +183,11 @@ def test_a_simulation_error_goes_to_the_true_system_and_stops(optimiser: str) ->
     torch.manual_seed(0)
     model = StateSpace(1, 1, 2, hidden_sizes=(), output_hidden_sizes=())
     settings = {"loss": "full_sequence", "optimiser": optimiser, "linear_start": False}
-    result = sysid.fit(model, record, max_epochs=200, **settings)
-    assert result.stopped_because in ("gradient", "step")
-    assert result.history.train_loss.min() < 1e-16
+    trainer = Trainer(model, record, None, TrainingSettings(max_epochs=200, **settings))
+    list(trainer.epochs())
+    assert trainer.stopped_because in ("gradient", "step")
+    (objective,) = trainer.loss.objectives(trainer.generator)  # history is before each step
+    assert float(objective.value()) < 1e-16
 
 
 def test_each_record_has_an_initial_state_of_its_own() -> None:
