@@ -53,6 +53,10 @@ LOSSES = [
         {"loss": "full_sequence", "washout": 5},
     ),
     (lambda: GRU(2, 2, 2, initial_state="estimated", feedback=True), {"loss": "full_sequence"}),
+    (
+        lambda: GRU(2, 2, 2, feedback=True),
+        {"loss": "subsequence", "length": 12, "stride": 7, "washout": 5},
+    ),
 ]
 
 
@@ -179,9 +183,11 @@ def test_a_simulation_error_goes_to_the_true_system_and_stops(optimiser: str) ->
     torch.manual_seed(0)
     model = StateSpace(1, 1, 2, hidden_sizes=(), output_hidden_sizes=())
     settings = {"loss": "full_sequence", "optimiser": optimiser, "linear_start": False}
-    result = sysid.fit(model, record, max_epochs=200, **settings)
-    assert result.stopped_because in ("gradient", "step")
-    assert result.history.train_loss.min() < 1e-16
+    trainer = Trainer(model, record, None, TrainingSettings(max_epochs=200, **settings))
+    list(trainer.epochs())
+    assert trainer.stopped_because in ("gradient", "step")
+    (objective,) = trainer.loss.objectives(trainer.generator)  # history is before each step
+    assert float(objective.value()) < 1e-16
 
 
 def test_each_record_has_an_initial_state_of_its_own() -> None:
@@ -255,6 +261,7 @@ def test_auto_chooses_by_size_and_says_why() -> None:
         (StateSpace(1, 1, 2), {}, "lm, because with"),
         (LSTM(1, 1, 128, 2), {}, "lbfgs, because with"),
         (StateSpace(1, 1, 2), {"batch_size": 8}, "adam, because batch_size is set"),
+        (LSTM(1, 1, 128, 2), {"weight_decay": 0.1}, "adam, because weight_decay is set"),
         (LSTM(1, 1, 4, 2, dropout=0.1), {}, "adam, because dropout"),
         (GRU(1, 1, 4, bidirectional=True), {}, "lbfgs, because with"),
     ]
@@ -274,6 +281,8 @@ def test_auto_chooses_by_size_and_says_why() -> None:
         (lambda: GRU(1, 1, 2), {"optimiser": "lm", "batch_size": 3}, "batch_size must be null"),
         (lambda: GRU(1, 1, 2), {"optimiser": "lm", "learning_rate": 1.0}, "learning_rate must be"),
         (lambda: GRU(1, 1, 2), {"horizons": [4]}, "horizons must be empty for gru"),
+        (lambda: GRU(1, 1, 2), {"damping": 1.0}, "damping is of lm, got it with adam"),
+        (lambda: GRU(1, 1, 2), {"optimiser": "lm", "history": 9}, "history is of lbfgs"),
         (lambda: NARX(1, 1, 1, 1), {"horizons": [4]}, "horizons must be empty with loss one_step"),
         (lambda: NARX(1, 1, 1, 1), {"horizons": [0]}, "horizons.0 must be right"),
     ],

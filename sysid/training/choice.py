@@ -32,6 +32,8 @@ def choose_optimiser(
     size = f"{weights} weights and {samples} samples"
     if model.causal and samples * weights**2 <= _LM_WORK:
         return "lm", f"lm, because with {size} second-order steps are cheap"
+    if settings.weight_decay:
+        return "adam", f"adam, because weight_decay is set and with {size} J'J is not cheap"
     if samples * weights <= _LBFGS_WORK:
         return "lbfgs", f"lbfgs, because with {size} gradients are cheap and J'J is not"
     return "adam", f"adam, because {size} are too many for steps over everything"

@@ -203,7 +203,7 @@ class _Windows(Objective):
             def blocks() -> Iterator[tuple[Tensor, Tensor]]:
                 for piece in places.split(size):
                     u, y = loss.windows.gather(piece)
-                    for part in model.window_sensitivities(u, y, loss.washout):
+                    for part in model.window_sensitivities(u, y, washout=loss.washout):
                         yield from scored(loss, part, y, scale)
 
             return blocks

@@ -10,6 +10,7 @@ LossName = Literal["one_step", "subsequence", "full_sequence"]
 OptimiserName = Literal["sgd", "adam", "adamw", "lbfgs", "lm", "auto"]
 ScheduleName = Literal["constant", "cosine", "one_cycle", "plateau"]
 ScalerName = Literal["standard", "minmax", "robust", "none"]
+_USED_BY = {"damping": ("lm",), "tolerance": ("lbfgs", "lm"), "history": ("lbfgs",)}
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -111,17 +112,6 @@ class TrainingSettings(BaseModel):
             out.append(("truncate", f"needs loss full_sequence, got {loss}"))
         if self.truncate is not None and self.truncate <= first:
             out.append(("truncate", f"must be more than {first} samples, got {self.truncate}"))
-        if self.at_once:
-            name = self.optimiser
-            for key in ("batch_size", "truncate", "clip"):
-                if getattr(self, key) is not None:
-                    out.append((key, f"must be null with {name}, which takes everything at once"))
-            if self.schedule != "constant":
-                out.append(("schedule", f"must be constant with {name}, got {self.schedule}"))
-        if self.optimiser == "lbfgs" and self.weight_decay:
-            out.append(("weight_decay", f"must be 0 with lbfgs, got {self.weight_decay}"))
-        if self.optimiser == "lm" and self.learning_rate is not None:
-            out.append(("learning_rate", "must be null with lm, whose damping adapts"))
         if self.horizons and n_memory == 0 and self.washout == 0 and kind != "ffn":
             out.append(
                 (
@@ -132,6 +122,26 @@ class TrainingSettings(BaseModel):
             )
         if self.horizons and loss == "one_step":
             out.append(("horizons", f"must be empty with loss one_step, got {self.horizons}"))
+        return out + self._optimiser_conflicts()
+
+    def _optimiser_conflicts(self) -> list[tuple[str, str]]:
+        """Return ``(key, message)`` of what goes with another optimiser than the one chosen."""
+        out = []
+        if self.at_once:
+            name = self.optimiser
+            for key in ("batch_size", "truncate", "clip"):
+                if getattr(self, key) is not None:
+                    out.append((key, f"must be null with {name}, which takes everything at once"))
+            if self.schedule != "constant":
+                out.append(("schedule", f"must be constant with {name}, got {self.schedule}"))
+        if self.optimiser == "lbfgs" and self.weight_decay:
+            out.append(("weight_decay", f"must be 0 with lbfgs, got {self.weight_decay}"))
+        for key, users in _USED_BY.items():
+            default = type(self).model_fields[key].default
+            if getattr(self, key) != default and self.optimiser not in (*users, "auto"):
+                out.append((key, f"is of {' and '.join(users)}, got it with {self.optimiser}"))
+        if self.optimiser == "lm" and self.learning_rate is not None:
+            out.append(("learning_rate", "must be null with lm, whose damping adapts"))
         if self.momentum and self.optimiser != "sgd":
             out.append(("momentum", f"must be 0 with {self.optimiser}, got {self.momentum}"))
         return out
