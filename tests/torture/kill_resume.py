@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from runs import LOSSES, OPTIMISERS, bits, config, finish, losses_of, start, write_config
+from runs import LOSSES, OPTIMISERS, Training, bits, config, losses_of, write_config
 
 from sysid.experiment.config import parse_config
 
@@ -61,11 +61,11 @@ def run_straight(folder: Path, optimiser: str, loss: str) -> tuple[Path, float, 
     out = folder / f"{optimiser}-{loss}"
     path = write_config(out.with_suffix(".yaml"), values)
     started = time.perf_counter()
-    process = start("train", path, "--out", out)
-    while not (out / "checkpoint.pt").exists() and process.poll() is None:
+    training = Training("train", path, "--out", out)
+    while not (out / "checkpoint.pt").exists() and training.code is None:
         time.sleep(0.01)
     begun = time.perf_counter() - started
-    finish(process)
+    training.finish()
     return out, begun, time.perf_counter() - started
 
 
@@ -75,33 +75,33 @@ def run_killed(
     """Train with one to three kills; return how many hit a process that was still there."""
     kills, wanted = 0, rng.randint(1, 3)
     while kills < wanted:
-        process = next_attempt(run, path)
+        training = next_attempt(run, path)
         # Mostly while it trains or writes what it found, sometimes before.
         early = rng.random() < 0.1
         time.sleep(rng.uniform(0, begun) if early else rng.uniform(begun, ended))
-        if process.poll() is not None:
-            finish(process)
+        if training.code is not None:
+            training.finish()
             if kills:
                 break
             shutil.rmtree(run)  # faster than the one that was timed: once more
             ended = begun + (ended - begun) / 2
             continue
-        process.send_signal(number)
-        process.communicate()
+        training.send(number)
+        said = training.wait()
         kills += 1
-        allowed = (0, 1, -number) if number != signal.SIGINT else (0, 1, 130, -number)
-        if process.returncode not in allowed:
-            raise SystemExit(f"exit code {process.returncode} after a signal")
+        # Interrupted while it trained, or ended by the signal before or after.
+        if training.code not in ((-number,) if number == signal.SIGKILL else (0, 1, 130, -number)):
+            raise SystemExit(f"exit code {training.code} after a signal:\n{said}")
     if not is_finished(run):
-        finish(next_attempt(run, path))
+        next_attempt(run, path).finish()
     return kills
 
 
-def next_attempt(run: Path, path: Path):  # type: ignore[no-untyped-def]
+def next_attempt(run: Path, path: Path) -> Training:
     """Go on with what is there, or begin where nothing is."""
     if (run / "config.yaml").exists() and not is_finished(run):
-        return start("train", "--resume", run)
-    return start("train", path, "--out", run)
+        return Training("train", "--resume", run)
+    return Training("train", path, "--out", run)
 
 
 def is_finished(run: Path) -> bool:
