@@ -109,7 +109,13 @@ def _main(arguments: list[str], log: str, limit: int | None) -> None:
 
 
 _SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(["sysid.experiment.run", "sysid.experiment.evaluation"])
+_SERVER.set_forkserver_preload(
+    # What a training imports in the end, directly or by its first step.
+    [
+        *("sysid.experiment.run", "sysid.experiment.evaluation", "sysid.analysis.report"),
+        *("torch._dynamo", "bokeh.embed", "bokeh.plotting", "matplotlib.pyplot", "scipy.stats"),
+    ]
+)
 
 
 def bits(run: Path) -> str:
