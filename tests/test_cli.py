@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -227,6 +228,33 @@ def test_an_interrupted_training_goes_on(folder: Path) -> None:
         assert torch.equal(p, two.state_dict()[name])
 
 
+def test_sigterm_keeps_what_there_is_and_says_how_to_go_on(folder: Path) -> None:
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "sysid", "train", "config.yaml", "--out", "terminated"),
+            *("--set", "training.max_epochs=100000", "--set", "checkpoint.epochs=1"),
+        ],
+        cwd=folder,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    checkpoint = folder / "terminated" / "checkpoint.pt"
+    while not checkpoint.exists() and process.poll() is None:
+        time.sleep(0.01)
+    first = checkpoint.stat().st_mtime_ns
+    while checkpoint.stat().st_mtime_ns == first:  # until an epoch is done
+        time.sleep(0.01)
+    process.terminate()
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 1, said
+    assert "interrupted after epoch" in said
+    assert said.rstrip().endswith("go on with: sysid train --resume terminated")
+    assert (folder / "terminated" / "model.safetensors").is_file()
+    refused = run("train", "config.yaml", "--resume", "terminated", cwd=folder, code=2).stderr
+    assert "got another training.max_epochs, checkpoint.epochs" in refused
+
+
 def data(**changes: object) -> dict[str, object]:
     return {"data": {**SMALL["data"], **changes}}  # type: ignore[dict-item]
 
@@ -312,6 +340,8 @@ def test_all_that_is_wrong_with_a_config_is_said_at_once(folder: Path) -> None:
     ("arguments", "match"),
     [
         (("train", "nothing.yaml"), "config must be a file"),
+        (("train",), "CONFIG must be given, unless --resume names a run directory"),
+        (("train", "--resume", "nowhere"), "config must be a file, got nowhere/config.yaml"),
         (("train", "a.csv"), "config must be"),
         (("train", "config.yaml", "--set", "training"), "--set must be section.key=value"),
         (("train", "config.yaml", "--out", "done"), "out must be new or empty"),

@@ -174,6 +174,12 @@ CASES: dict[str, tuple[str, bytes, dict[str, Any], Readable | str]] = {
         {},
         "'y1' must have one decimal sign, got '1.5' in row 500 of a file with decimal commas",
     ),
+    "text among decimal commas": (
+        "a.csv",
+        csv("u1;y1", "0,5;1,0", "off;2,5"),
+        {},
+        "'u1' must hold numbers, got 'off' in row 1",
+    ),
     "thousands in quotes": (
         "a.csv",
         csv("u1,y1", '"1,234",1', '"2,500",2'),

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
 from scipy.io import loadmat, savemat
 
+from sysid.data.columns import in_seconds, seconds, unknown_column
 from sysid.data.files import column_names, guess_columns, read, write
 from sysid.data.matlab import read_arrays
 from sysid.data.records import Record
+from sysid.data.tables import distinct, repeated
 
 RNG = np.random.default_rng(0)
 RECORD = Record(
@@ -88,6 +91,34 @@ def test_arrays_of_a_mat_file_are_those_that_scipy_wrote(compressed, kind, tmp_p
         if name in arrays:
             assert_array_equal(found[name], expected)
     assert (str(found["text"]), found["cell"]) == ("Füße", None)
+
+
+def test_names_that_stand_twice_or_not_at_all() -> None:
+    names = ["u", "y", "", "y"]
+    assert distinct(names) == ["u", "y (column 2)", "column 3", "y (column 4)"]
+    assert repeated(names) == {
+        "y": "stand once, got it in columns 2, 4; ask for 'y (column 2)'",
+    }
+
+
+def test_time_stamps_count_from_the_first() -> None:
+    dates = pd.DataFrame({"t": ["2026-01-01T00:00:01", "2026-01-01T00:00:03"]})
+    assert_array_equal(seconds(dates, "t"), [0.0, 2.0])
+    assert_array_equal(seconds(pd.DataFrame({"t": [7, 9]}), "t"), [0.0, 2.0])
+    assert_array_equal(seconds(pd.DataFrame({"t": [7.5, 9.5]}), "t"), [7.5, 9.5])
+    for unit, factor in (("ms", 1e-3), ("min", 60.0), ("h", 3600.0), ("us", 1e-6), ("ns", 1e-9)):
+        assert_array_equal(in_seconds(pd.DataFrame({"t": [0.0, 2.0]}), "t", unit), [0, 2 * factor])
+    named = pd.DataFrame({"time_ms": [0.0, 2.0], "time/h": [0.0, 1.0], "rows": [0.0, 1.0]})
+    assert_array_equal(in_seconds(named, "time_ms"), [0, 2e-3])
+    assert_array_equal(in_seconds(named, "time/h"), [0, 3600])
+    assert_array_equal(in_seconds(named, "rows"), [0, 1])
+
+
+def test_an_unknown_column_lists_the_others() -> None:
+    assert (
+        unknown_column("q", ["u", "y"]) == "column must be one of u, y, got 'q'; look at the header"
+    )
+    assert "c11, ..., got" in unknown_column("q", [f"c{i}" for i in range(20)])
 
 
 def test_a_record_to_be_simulated(tmp_path) -> None:  # type: ignore[no-untyped-def]

@@ -92,6 +92,8 @@ FRAME = pd.DataFrame({"t": [0.0, 1.0, 2.0], "u1": [1, 2, 3], "y": ["1", "x", "3"
         (lambda: Record([[[1.0]]], None), "got 3 dimensions"),
         (lambda: Record(["a"], None), "u must be numbers"),
         (lambda: Record([0.0, -np.inf], None), "u1 must be finite, got -inf in row 1"),
+        (lambda: Record(None, [np.inf], y_names=["level"]), "level must be finite"),
+        (lambda: Record([1.0], None, u_names=["a", "b"]), "u_names must name 1 channels"),
         (lambda: Record(None, [1.0], -1), "sampling_time must be positive"),
         (lambda: Record(None, [1.0], n_init=-1), "n_init must be a whole number"),
         (lambda: Record(None, [1.0], y_names=["a", "b"]), "y_names must name 1 channels"),

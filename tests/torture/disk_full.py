@@ -2,7 +2,7 @@
 
     python tests/torture/disk_full.py [--rounds 10] [--seed 0]
 
-The run directories are on a memory file system of two megabytes (mounted by root), of which a
+The run directories are on a memory file system of four megabytes (mounted by root), of which a
 file takes all but a random rest; without the right to mount, the largest file is limited instead.
 Once there is room again, each training goes on to the bits of one that had it all along.
 """
@@ -17,11 +17,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from runs import LOSSES, OPTIMISERS, bits, config, finish, start, write_config
+from runs import LOSSES, OPTIMISERS, Training, bits, config, write_config
 
 from sysid.training.checkpoints import load_checkpoint
 
-SIZE = 2 << 20
+SIZE = 4 << 20
 
 
 def main() -> None:
@@ -36,13 +36,13 @@ def main() -> None:
             optimiser, loss = rng.choice(OPTIMISERS), rng.choice(LOSSES)
             values = config(optimiser, loss, epochs=10)
             path = write_config(Path(folder) / f"{i}.yaml", values)
-            finish(start("train", path, "--out", Path(folder) / f"straight-{i}"))
+            Training("train", path, "--out", Path(folder) / f"straight-{i}").finish()
             # From hardly a checkpoint to all but the report.
-            room = int(rng.uniform(20_000, 250_000))
+            room = int(rng.uniform(20_000, 1_700_000))
             run = (disk or Path(folder)) / f"run-{i}"
             full += train_without_room(path, run, room, disk)
             if not (run / "model.safetensors").exists() or (run / "checkpoint.pt").exists():
-                finish(start("train", "--resume", run))
+                Training("train", "--resume", run).finish()
             if bits(run) != bits(Path(folder) / f"straight-{i}"):
                 raise SystemExit(f"{optimiser}-{loss}: other bits after a full disk")
             print(f"{i + 1:3} {optimiser}-{loss}: {room} bytes of room, then the same bits")
@@ -60,7 +60,7 @@ def small_disk(folder: Path) -> Iterator[Path | None]:
         mounted = subprocess.run(options, capture_output=True, check=False).returncode == 0
     except FileNotFoundError:
         mounted = False
-    print("a tmpfs of two megabytes" if mounted else "no right to mount: files are limited")
+    print("a tmpfs of four megabytes" if mounted else "no right to mount: files are limited")
     try:
         yield disk if mounted else None
     finally:
@@ -71,19 +71,19 @@ def small_disk(folder: Path) -> Iterator[Path | None]:
 def train_without_room(path: Path, run: Path, room: int, disk: Path | None) -> bool:
     """Train with so many bytes of room; return whether that was too little."""
     if disk is None:
-        process = start("train", path, "--out", run, limit=room)
+        training = Training("train", path, "--out", run, limit=room)
     else:
         filler = disk / "filler"
         filler.write_bytes(b"x" * (SIZE - room))
-        process = start("train", path, "--out", run)
-    _, said = process.communicate(timeout=600)
+        training = Training("train", path, "--out", run)
+    said = training.wait()
     if disk is not None:
         filler.unlink()
-    if process.returncode == 0:
+    if training.code == 0:
         return False
     lines = [line for line in said.splitlines() if line.startswith("sysid: ")]
-    if process.returncode != 1 or "Traceback" in said or len(lines) != 1:
-        raise SystemExit(f"exit code {process.returncode} on a full disk:\n{said}")
+    if training.code != 1 or "Traceback" in said or len(lines) != 1:
+        raise SystemExit(f"exit code {training.code} on a full disk:\n{said}")
     if (run / "checkpoint.pt").exists():
         load_checkpoint(run / "checkpoint.pt")  # raises unless whole
     partial = [p.name for p in run.iterdir() if p.suffix == ".partial"]

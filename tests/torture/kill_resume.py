@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from runs import LOSSES, OPTIMISERS, bits, config, finish, losses_of, start, write_config
+from runs import LOSSES, OPTIMISERS, Training, bits, config, losses_of, write_config
 
 from sysid.experiment.config import parse_config
 
@@ -35,14 +35,14 @@ def main() -> None:
     cases = list(itertools.product(optimisers, LOSSES))
     same = kills = 0
     with tempfile.TemporaryDirectory() as folder:
-        straight: dict[tuple[str, str], tuple[Path, float, float]] = {}
+        straight: dict[tuple[str, str], Path] = {}
         for i in range(arguments.rounds):
             case = cases[i % len(cases)]
             if case not in straight:
                 straight[case] = run_straight(Path(folder), *case)
-            reference, begun, ended = straight[case]
+            reference = straight[case]
             run = Path(folder) / f"round-{i}"
-            count = run_killed(run, reference.with_suffix(".yaml"), number, rng, begun, ended)
+            count = run_killed(run, reference.with_suffix(".yaml"), number, rng)
             equal = bits(run) == bits(reference) and losses_of(run) == losses_of(reference)
             same, kills = same + equal, kills + count
             verdict = "the same bits" if equal else "OTHER BITS"
@@ -54,54 +54,63 @@ def main() -> None:
     raise SystemExit(0 if same == arguments.rounds else 1)
 
 
-def run_straight(folder: Path, optimiser: str, loss: str) -> tuple[Path, float, float]:
-    """Train undisturbed; return the run and when its training began and it all ended."""
+def run_straight(folder: Path, optimiser: str, loss: str) -> Path:
+    """Train undisturbed."""
     values = config(optimiser, loss)
     parse_config(values)
     out = folder / f"{optimiser}-{loss}"
-    path = write_config(out.with_suffix(".yaml"), values)
-    started = time.perf_counter()
-    process = start("train", path, "--out", out)
-    while not (out / "checkpoint.pt").exists() and process.poll() is None:
-        time.sleep(0.01)
-    begun = time.perf_counter() - started
-    finish(process)
-    return out, begun, time.perf_counter() - started
+    Training("train", write_config(out.with_suffix(".yaml"), values), "--out", out).finish()
+    return out
 
 
-def run_killed(
-    run: Path, path: Path, number: int, rng: random.Random, begun: float, ended: float
-) -> int:
+def run_killed(run: Path, path: Path, number: int, rng: random.Random) -> int:
     """Train with one to three kills; return how many hit a process that was still there."""
     kills, wanted = 0, rng.randint(1, 3)
     while kills < wanted:
-        process = next_attempt(run, path)
-        # Mostly while it trains or writes what it found, sometimes before.
-        early = rng.random() < 0.1
-        time.sleep(rng.uniform(0, begun) if early else rng.uniform(begun, ended))
-        if process.poll() is not None:
-            finish(process)
+        training = next_attempt(run, path)
+        wait_for_a_moment(training, run, rng)
+        if training.code is not None:
+            training.finish()
             if kills:
                 break
-            shutil.rmtree(run)  # faster than the one that was timed: once more
-            ended = begun + (ended - begun) / 2
+            shutil.rmtree(run)  # it was faster: once more
             continue
-        process.send_signal(number)
-        process.communicate()
+        training.send(number)
+        said = training.wait()
         kills += 1
-        allowed = (0, 1, -number) if number != signal.SIGINT else (0, 1, 130, -number)
-        if process.returncode not in allowed:
-            raise SystemExit(f"exit code {process.returncode} after a signal")
+        # Interrupted while it trained, or ended by the signal before or after.
+        if training.code not in ((-number,) if number == signal.SIGKILL else (0, 1, 130, -number)):
+            raise SystemExit(f"exit code {training.code} after a signal:\n{said}")
     if not is_finished(run):
-        finish(next_attempt(run, path))
+        next_attempt(run, path).finish()
     return kills
 
 
-def next_attempt(run: Path, path: Path):  # type: ignore[no-untyped-def]
+def wait_for_a_moment(training: Training, run: Path, rng: random.Random) -> None:
+    """Wait until the training begins, writes one of its checkpoints, or writes what it found."""
+    part = rng.random()
+    if part < 0.1:
+        time.sleep(rng.uniform(0, 1))
+        return
+    epochs = rng.randint(1, 8) if part < 0.8 else 10**9
+    seen, last = 0, 0
+    while training.code is None and seen < epochs:
+        if (run / "model.safetensors").exists() and epochs == 10**9:
+            break
+        try:
+            now = (run / "checkpoint.pt").stat().st_mtime_ns
+        except FileNotFoundError:
+            now = last
+        seen, last = seen + (now != last), now
+        time.sleep(0.001)
+    time.sleep(rng.uniform(0, 0.05 if part < 0.8 else 2))
+
+
+def next_attempt(run: Path, path: Path) -> Training:
     """Go on with what is there, or begin where nothing is."""
     if (run / "config.yaml").exists() and not is_finished(run):
-        return start("train", "--resume", run)
-    return start("train", path, "--out", run)
+        return Training("train", "--resume", run)
+    return Training("train", path, "--out", run)
 
 
 def is_finished(run: Path) -> bool:

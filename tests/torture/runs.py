@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import multiprocessing
 import os
 import resource
-import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
 from pathlib import Path
 from typing import Any, get_args
 
@@ -31,6 +32,8 @@ def config(optimiser: str, loss: str, epochs: int = 30) -> dict[str, Any]:
     training: dict[str, Any] = {"loss": loss, "optimiser": optimiser, "max_epochs": epochs}
     if optimiser not in _WHOLE:
         training |= {"learning_rate": _STEP[optimiser], "batch_size": 32, "schedule": "cosine"}
+    if optimiser == "lm":  # each of its epochs is a step over everything
+        training["max_epochs"] = min(epochs, 8)
     if loss == "subsequence":
         training |= {"length": 40, "washout": 10, "stride": 4}
     model: dict[str, Any] = {"kind": "narx", "na": 2, "nb": 2, "hidden_sizes": [8]}
@@ -53,30 +56,66 @@ def write_config(path: Path, values: dict[str, Any]) -> Path:
     return path
 
 
-def start(*arguments: object, limit: int | None = None) -> subprocess.Popen[str]:
-    """Start ``sysid`` in a process of its own; ``limit`` is the largest file it may write."""
+class Training:
+    """``sysid`` with these arguments, in a process of its own; ``limit`` caps its files.
 
-    def shrink() -> None:
-        if limit is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    The process is forked from a server that has imported everything, so that what is killed is
+    a training and not an import.
+    """
 
-    prepare: Callable[[], None] | None = None if limit is None else shrink
-    return subprocess.Popen(
-        [sys.executable, "-m", "sysid", *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"},
-        preexec_fn=prepare,
-    )
+    def __init__(self, *arguments: object, limit: int | None = None) -> None:
+        descriptor, name = tempfile.mkstemp(suffix=".log")
+        os.close(descriptor)
+        self.log = Path(name)
+        self.process = _SERVER.Process(target=_main, args=(list(map(str, arguments)), name, limit))
+        self.process.start()
+
+    @property
+    def code(self) -> int | None:
+        """The exit code, negative for a signal, ``None`` as long as it runs."""
+        return self.process.exitcode
+
+    def send(self, number: int) -> None:
+        if self.process.pid is not None:
+            os.kill(self.process.pid, number)
+
+    def wait(self) -> str:
+        """Return what it said once it has ended."""
+        self.process.join(timeout=600)
+        said = self.log.read_text(encoding="utf-8")
+        self.log.unlink()
+        if self.code is None:
+            raise SystemExit(f"a training hangs:\n{said}")
+        return said
+
+    def finish(self, code: int = 0) -> str:
+        """Wait for its end, which has to be with this exit code."""
+        said = self.wait()
+        if self.code != code or "Traceback" in said:
+            raise SystemExit(f"exit code {self.code} where {code} is right:\n{said}")
+        return said
 
 
-def finish(process: subprocess.Popen[str], code: int = 0) -> str:
-    """Wait for a process and return what it said; it has to end with this exit code."""
-    out, err = process.communicate(timeout=600)
-    if process.returncode != code or "Traceback" in err:
-        raise SystemExit(f"exit code {process.returncode} where {code} is right:\n{out}{err}")
-    return out + err
+def _main(arguments: list[str], log: str, limit: int | None) -> None:
+    with open(log, "w", encoding="utf-8") as f:
+        os.dup2(f.fileno(), 1)
+        os.dup2(f.fileno(), 2)
+    if limit is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    sys.argv = ["sysid", *arguments]
+    from sysid.cli import main
+
+    main()
+
+
+_SERVER = multiprocessing.get_context("forkserver")
+_SERVER.set_forkserver_preload(
+    # What a training imports in the end, directly or by its first step.
+    [
+        *("sysid.experiment.run", "sysid.experiment.evaluation", "sysid.analysis.report"),
+        *("torch._dynamo", "bokeh.embed", "bokeh.plotting", "matplotlib.pyplot", "scipy.stats"),
+    ]
+)
 
 
 def bits(run: Path) -> str:
@@ -88,7 +127,8 @@ def bits(run: Path) -> str:
     return digest.hexdigest()
 
 
-def losses_of(run: Path) -> list[str]:
+def losses_of(run: Path) -> list[dict[str, str]]:
     """Return the history of a run but for its clock."""
-    lines = (run / "history.csv").read_text(encoding="utf-8").splitlines()
-    return [line.rsplit(",", 1)[0] for line in lines]
+    with (run / "history.csv").open(encoding="utf-8", newline="") as f:
+        rows = list(csv.DictReader(f))
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]

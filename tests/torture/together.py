@@ -13,7 +13,7 @@ import json
 import tempfile
 from pathlib import Path
 
-from runs import bits, config, start, write_config
+from runs import Training, bits, config, write_config
 
 import sysid
 from sysid.experiment.config import read_config
@@ -33,13 +33,10 @@ def main() -> None:
         for block in range(0, total, AT_ONCE):
             outs = [Path(folder) / f"run-{block + i}" for i in range(min(AT_ONCE, total - block))]
             shared = Path(folder) / f"shared-{block}"
-            alone = [start("train", path, "--out", out, "--json") for out in outs]
-            pair = [start("train", path, "--out", shared, "--json") for _ in range(2)]
-            for process, out in zip(alone, outs, strict=True):
-                said, error = process.communicate(timeout=600)
-                if process.returncode:
-                    raise SystemExit(f"a training alone in its directory failed:\n{error}")
-                json.loads(said)
+            alone = [Training("train", path, "--out", out) for out in outs]
+            pair = [Training("train", path, "--out", shared) for _ in range(2)]
+            for training, out in zip(alone, outs, strict=True):
+                training.finish()
                 seen.add(check(out))
                 trained += 1
             refused += one_of_two(pair)
@@ -53,13 +50,10 @@ def main() -> None:
     )
 
 
-def one_of_two(pair) -> int:  # type: ignore[no-untyped-def]
+def one_of_two(pair: list[Training]) -> int:
     """Check that one process trained and the other was told why it may not."""
-    ends = []
-    for process in pair:
-        _, error = process.communicate(timeout=600)
-        ends.append((process.returncode, error))
-    ends.sort()
+    said = {training: training.wait() for training in pair}
+    ends = sorted((training.code or 0, line) for training, line in said.items())
     if [code for code, _ in ends] != [0, 2]:
         raise SystemExit(f"two in one directory ended with {ends}")
     if not ("must not be in use" in ends[1][1] or "must be new or empty" in ends[1][1]):
