@@ -29,13 +29,14 @@ class LayerArrays(NamedTuple):
     """One layer over a block of samples.
 
     ``weight`` and ``bias`` are the columns where their derivatives begin, ``bias`` -1 where
-    there is none.
+    there is none; ``first`` is the first of the rows that the layer is in.
     """
 
-    by: Array  # (B, m, rows, n)
+    by: Array  # (B, m, own rows, n)
     inputs: Array  # (B, m, q)
     weight: int
     bias: int
+    first: int
 
 
 def _recursion(sources: str) -> Any:
@@ -51,36 +52,47 @@ def _recursion(sources: str) -> Any:
         ny = jacobian.shape[2]
         kept = nx - rows if nx > rows else 0  # older outputs that only move on
         new = nx - kept  # rows of the change that are the new state, its last ones
+        width = c1 - c0
         for k in range(samples):
             for i in range(rows):
-                for c in range(c0, c1):
-                    change[b, i, c] = 0
+                row = change[b, i, c0:c1]
+                for c in range(width):
+                    row[c] = 0
                 for q in range(nx):
                     f = transition[b, k, i, q]
                     if f != 0:
-                        for c in range(c0, c1):
-                            change[b, i, c] += f * sensitivity[b, q, c]
+                        old = sensitivity[b, q, c0:c1]
+                        for c in range(width):
+                            row[c] += f * old[c]
             for layer in range(layers.shape[0]):
-                first_by, n, first_in, width, weight, bias = layers[layer]
-                for i in range(rows):
-                    for j in range(n):
-                        d = by[b, k, first_by + i * n + j]
-                        if d != 0:
-                            start = weight + j * width
-                            low, high = max(start, c0), min(start + width, c1)
-                            for c in range(low, high):
-                                change[b, i, c] += d * inputs[b, k, first_in + c - start]
-                            if bias >= 0 and c0 <= bias + j < c1:
-                                change[b, i, bias + j] += d
+                first, count, at, n, first_in, size, weight, bias = layers[layer]
+                if weight + n * size > c0 and weight < c1:
+                    for i in range(count):
+                        for j in range(n):
+                            d = by[b, k, at + i * n + j]
+                            start = weight + j * size
+                            low, high = max(start, c0), min(start + size, c1)
+                            if d != 0:
+                                for c in range(low, high):
+                                    change[b, first + i, c] += (
+                                        d * inputs[b, k, first_in + c - start]
+                                    )
+                if bias >= 0 and bias + n > c0 and bias < c1:
+                    for i in range(count):
+                        for j in range(max(0, c0 - bias), min(n, c1 - bias)):
+                            change[b, first + i, bias + j] += by[b, k, at + i * n + j]
             for i in range(ny):
-                for c in range(c0, c1):
-                    jacobian[b, k, i, c] = change[b, i, c]
+                to, row = jacobian[b, k, i, c0:c1], change[b, i, c0:c1]
+                for c in range(width):
+                    to[c] = row[c]
             for q in range(nx - 1, new - 1, -1):
-                for c in range(c0, c1):
-                    sensitivity[b, q, c] = sensitivity[b, q - new, c]
+                to, row = sensitivity[b, q, c0:c1], sensitivity[b, q - new, c0:c1]
+                for c in range(width):
+                    to[c] = row[c]
             for q in range(new):
-                for c in range(c0, c1):
-                    sensitivity[b, q, c] = change[b, rows - new + q, c]
+                to, row = sensitivity[b, q, c0:c1], change[b, rows - new + q, c0:c1]
+                for c in range(width):
+                    to[c] = row[c]
 
     return recursion
 
@@ -110,8 +122,9 @@ def advance(
     table, first_by, first_in = [], 0, 0
     for x in layers:
         n, width = x.by.shape[3], x.inputs.shape[2]
-        table.append((first_by, n, first_in, width, x.weight, x.bias))
-        first_by, first_in = first_by + rows * n, first_in + width
+        own = x.by.shape[2]
+        table.append((x.first, own, first_by, n, first_in, width, x.weight, x.bias))
+        first_by, first_in = first_by + own * n, first_in + width
     after = np.array(sensitivity, order="C")
     change = np.empty((batch, rows, columns), transition.dtype)
     jacobian = np.empty((batch, samples, ny, columns), transition.dtype)

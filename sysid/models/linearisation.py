@@ -7,7 +7,7 @@ rows in question. The derivative to ``W`` is their outer product, left undone.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +15,16 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer: the names of its weight and bias, ``by`` (M, rows, n) and ``inputs`` (M, q)."""
+    """A layer: the names of its weight and bias, ``by`` (M, rows, n) and ``inputs`` (M, q).
+
+    ``first`` is where its rows begin among all of a step.
+    """
 
     weight: str
     bias: str | None
     by: Tensor
     inputs: Tensor
+    first: int = 0
 
     def before(self, matrix: Tensor) -> Layer:
         """Return the layer's part in ``matrix rows``, for ``(M, or 1, new rows, rows)``."""
@@ -30,11 +34,9 @@ class Layer:
         """Return some of the layer's rows."""
         return Layer(self.weight, self.bias, self.by[:, rows], self.inputs)
 
-    def among(self, first: int, rows: int) -> Layer:
-        """Return the layer with its rows from ``first`` on among ``rows``, the others zero."""
-        by = self.by.new_zeros(len(self.by), rows, self.by.shape[2])
-        by[:, first : first + self.by.shape[1]] = self.by
-        return Layer(self.weight, self.bias, by, self.inputs)
+    def starting(self, first: int) -> Layer:
+        """Return the layer with its rows standing from another one on."""
+        return replace(self, first=first)
 
 
 @dataclass(frozen=True)

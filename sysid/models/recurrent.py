@@ -170,13 +170,13 @@ class _Recurrent(StatefulModel):
                 rows = slice(i * size, (i + 1) * size)
                 first = self.ny + (i * self.num_layers + layer) * size
                 transition[:, first : first + size] = to_state[:, rows]
-                found += [a.only(rows).among(first, self.ny + nx) for a in both]
+                found += [a.only(rows).starting(first) for a in both]
             x, to_x = cell.h, to_state[:, :size]
             above = [a.only(slice(0, size)) for a in both]
         w = self.output.weight
         transition[:, : self.ny] = w @ to_x
-        found += [a.before(w).among(0, self.ny + nx) for a in above]
-        found.append(linearisation.linear(self.output, "output", x).among(0, self.ny + nx))
+        found += [a.before(w).starting(0) for a in above]
+        found.append(linearisation.linear(self.output, "output", x).starting(0))
         return Step(self.output(x), transition, found)
 
     def _weights(self, layer: int) -> list[Tensor]:

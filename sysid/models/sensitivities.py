@@ -218,6 +218,7 @@ def _compiled(
                 x.inputs.unflatten(0, (batch, m)).numpy(),
                 columns[x.weight],
                 -1 if x.bias is None else columns[x.bias],
+                x.first,
             )
             for x in step.layers
             if x.weight in columns

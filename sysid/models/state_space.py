@@ -135,14 +135,14 @@ class StateSpace(StatefulModel):
         for first, of_x, x_name, of_u, u_name, net, name in parts:
             part = slice(first, first + of_x.out_features)
             transition[:, part] += of_x.weight
-            found.append(linearisation.linear(of_x, x_name, state).among(first, rows))
+            found.append(linearisation.linear(of_x, x_name, state).starting(first))
             if of_u is not None:
-                found.append(linearisation.linear(of_u, u_name, u).among(first, rows))
+                found.append(linearisation.linear(of_u, u_name, u).starting(first))
             if net is not None:
                 seen = torch.cat([state, u], -1) if net is self.f or self.feedthrough else state
                 _, to_seen, inner = linearisation.network(net, name, seen)
                 transition[:, part] += to_seen[..., : self.nx]
-                found += [x.among(first, rows) for x in inner]
+                found += [x.starting(first) for x in inner]
         return Step(self._output(state, u), transition, found)
 
     def _output(self, x: Tensor, u: Tensor) -> Tensor:
