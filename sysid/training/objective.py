@@ -5,11 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 import scipy.linalg
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from sysid.data.ahead import ahead
@@ -80,10 +82,26 @@ class Objective(ABC):
             return total
 
         total = NormalEquations.zero(weight_count)
-        with ThreadPoolExecutor(len(groups)) as pool:
+        with one_thread_each(), ThreadPoolExecutor(len(groups)) as pool:
             for part in pool.map(of_group, groups):
                 total.add(part)
         return total
+
+
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Keep torch and NumPy to the threads they are called from.
+
+    Where whole pieces of work go side by side, threads inside of them only take the cores from
+    each other: both libraries' wait for the next call in a loop.
+    """
+    before = torch.get_num_threads()
+    with threadpool_limits(limits=1, user_api="blas"):
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
 
 @dataclass
