@@ -32,6 +32,7 @@ from sysid.training.trainer import Trainer
 if TYPE_CHECKING:
     import optuna
 
+_LENGTHS = ("na", "nb", "n_init", "length", "washout")  # that a record may be too short for
 _STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
 
 
@@ -124,7 +125,9 @@ def _checked(config: Config, data_dir: str | None) -> SweepSection:
             continue
         for value in dimension.examples():
             try:
-                parse_config(with_values(base, {key: value}))
+                tried = parse_config(with_values(base, {key: value}))
+                if key.split(".")[-1] in _LENGTHS:
+                    load_data(tried, data_dir)
             except ValueError as error:
                 reason = " ".join(str(error).partition("\n")[2].split()) or str(error)
                 wrong.append(f"sweep.space.{key} = {value!r}: {reason}")
