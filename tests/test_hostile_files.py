@@ -12,7 +12,6 @@ import pickle
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -208,24 +207,3 @@ def test_a_command_in_a_text_is_a_text(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("u1,y1\n1,2\n=cmd|' /C calc'!A0,3\n")
     with pytest.raises(ValueError, match="'u1' must hold numbers, got \"=cmd"):
         sysid.read(tmp_path / "a.csv")
-
-
-def test_a_report_shows_names_and_does_not_run_them(tmp_path: Path) -> None:
-    from sysid.analysis.compare import compare
-    from sysid.analysis.report import write_report
-
-    script: Any = "<script>alert(1)</script>"
-    record = sysid.Record(np.arange(30.0), np.arange(30.0), name=script, y_names=[script])
-    model = sysid.RNN(1, 1, 2)
-    model.describe(record)
-    scores = compare({script: model}, record, ("simulation",))
-    write_report(
-        tmp_path / "r.html",
-        title=script,
-        config_text=script,
-        environment={script: script},
-        scores=scores,
-        figures={},
-        notes=[script],
-    )
-    assert "<script>alert" not in (tmp_path / "r.html").read_text()
