@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[1]
 
 SMALL = {
     "name": "small",
+    "seed": 3,
     "data": {"source": "files", "train": ["a.csv"], "test": ["b.csv"], "u": ["u1"], "y": ["y1"]},
     "model": {"kind": "lstm", "hidden_size": 4},
     "training": {"length": 30, "washout": 5, "batch_size": 16, "max_epochs": 2},

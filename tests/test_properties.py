@@ -151,7 +151,9 @@ def test_a_config_is_right_or_refused_and_reads_back(section: Any, key: str, val
     message = refusal(parse_config, values)
     if message is None:
         config = parse_config(values)
-        assert parse_config(yaml.safe_load(config.to_yaml())) == config
+        again = parse_config(yaml.safe_load(config.to_yaml()))
+        assert again == config.resolved()
+        assert again.settings() == config.settings()
     else:
         assert "must be right" in message
 

@@ -115,8 +115,12 @@ class Config(_Section):
         return self.training.model_copy(update={"seed": self.seed})
 
     def to_yaml(self) -> str:
-        """Return the config as YAML that reads back to the same."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+        """Return the config as YAML that trains the same."""
+        return yaml.safe_dump(self.resolved().model_dump(mode="json"), sort_keys=False)
+
+    def resolved(self) -> Config:
+        """Return the config with nothing left to be taken from elsewhere: the training's seed."""
+        return self.model_copy(update={"training": self.settings()})
 
 
 class _Loader(yaml.SafeLoader):

@@ -176,7 +176,7 @@ def _go_on(trainer: Trainer, directory: Path, config: Config, digest: str) -> No
     """Put a trainer where the run in a directory was, if it is the same run."""
     if (directory / CONFIG_FILE).is_file():
         before = read_config(directory / CONFIG_FILE)
-        if changed := differences(before.model_dump(), config.model_dump()):
+        if changed := differences(before.model_dump(), config.resolved().model_dump()):
             raise ValueError(
                 f"config must be that of {directory}, got another {', '.join(changed)}; "
                 "leave the config out to go on, or train into another directory"

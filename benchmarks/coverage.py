@@ -3,7 +3,7 @@
 One record each, cut in time into training, validation (best weights), calibration (width of the
 band) and test (coverage). 5 % noise. Integrating plants are not among them: their
 free-run errors grow with time, which no constant width can hold.
-Run: python benchmarks/band_coverage.py
+Run: python benchmarks/coverage.py
 """
 
 from __future__ import annotations
