@@ -24,6 +24,7 @@ from test_cli import run
 
 from sysid.experiment.config import parse_config, read_config
 from sysid.experiment.space import with_values
+from sysid.experiment.study import Task, fail_abandoned
 from sysid.experiment.sweep import run_sweep
 
 SWEPT = {
@@ -255,3 +256,21 @@ def test_a_resolved_config_keeps_its_space() -> None:
     parsed = parse_config(SWEPT)
     assert parse_config(yaml.safe_load(parsed.to_yaml())) == parsed
     assert np.isclose(parsed.sweep.space["training.learning_rate"].examples(), [1e-4, 0.1]).all()
+
+
+@pytest.mark.filterwarnings("ignore:Heartbeat of storage")  # not by optimize: that is the point
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_a_trial_taken_by_a_worker_that_died_before_it_began_is_tried_again(tmp_path: Path) -> None:
+    sweep = {"trials": 2, "heartbeat": 1, "space": SWEPT["sweep"]["space"]}
+    parsed = read_config(config(tmp_path, sweep=sweep))
+    (tmp_path / "found").mkdir()
+    task = Task(parsed.to_yaml(), f"sqlite:///{tmp_path / 'found' / 'study.db'}", None, None)
+    with task.study(create=True) as study:
+        trial = study.ask()  # takes the first, and nothing is heard of it again
+        fail_abandoned(study, heartbeat=1000)
+        assert study.trials[trial.number].state.name == "RUNNING"
+        time.sleep(1)
+        fail_abandoned(study, heartbeat=0)
+        assert study.trials[trial.number].state.name == "FAIL"
+        slots = [t.user_attrs["slot"] for t in study.trials if t.state.name == "WAITING"]
+        assert sorted(slots) == [0, 1]

@@ -90,7 +90,7 @@ def test_a_resumed_training_goes_on_in_the_same_place(
             tracker.epoch(epoch)
         if epoch.epoch == 2:
             break
-    save_checkpoint(trainer.state_dict(), half / "checkpoint.pt")
+    save_checkpoint({"data": data.digest(), **trainer.state_dict()}, half / "checkpoint.pt")
     first = (half / "mlflow_run_id").read_text()
     train_config(config, half, resume=True, progress=False)
     assert (half / "mlflow_run_id").read_text() == first

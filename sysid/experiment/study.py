@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -16,6 +17,7 @@ from sysid.experiment.config import parse_config
 if TYPE_CHECKING:
     import optuna
 
+_BEGUN = "begun"
 _RETRIES = 2  # of a trial whose worker died: a third death is the trial's own doing
 
 
@@ -60,6 +62,35 @@ class Task:
         finally:
             storage.remove_session()
             storage.engine.dispose()
+
+
+def fail_abandoned(study: optuna.Study, heartbeat: int) -> None:
+    """Take back the trials of workers that died, and let them be tried again.
+
+    optuna knows them by a heartbeat that stopped. One that died before its first, between taking
+    a trial and beginning it, never had one: such a trial is known by what ``mark_begun`` did not
+    write.
+    """
+    import optuna
+
+    optuna.storages.fail_stale_trials(study)
+    latest = datetime.now() - timedelta(seconds=10 * heartbeat)
+    running = (optuna.trial.TrialState.RUNNING,)
+    for trial in study.get_trials(deepcopy=False, states=running):
+        begun = trial.user_attrs.get(_BEGUN) == trial.number
+        if begun or trial.datetime_start is None or trial.datetime_start > latest:
+            continue
+        try:
+            study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+        except (ValueError, RuntimeError):  # another worker was there first
+            continue
+        again = optuna.storages.RetryHeartbeatStaleTrialCallback(_RETRIES)
+        again(study, study.trials[trial.number])
+
+
+def mark_begun(trial: optuna.Trial) -> None:
+    """Say that a worker has begun with a trial, whose heartbeat counts from now on."""
+    trial.set_user_attr(_BEGUN, trial.number)
 
 
 def check_reachable(url: str, heartbeat: int) -> None:

@@ -26,7 +26,7 @@ from sysid.experiment.config import Config, parse_config
 from sysid.experiment.data import load_data
 from sysid.experiment.directory import new_directory
 from sysid.experiment.space import SweepSection, with_values
-from sysid.experiment.study import Task, check_reachable
+from sysid.experiment.study import Task, check_reachable, fail_abandoned, mark_begun
 from sysid.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ def _work(task: Task, worker: int = 0) -> None:
     with task.study(worker) as study, warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         while True:
-            optuna.storages.fail_stale_trials(study)
+            fail_abandoned(study, section.heartbeat)
             states = Counter(t.state.name for t in study.get_trials(deepcopy=False))
             if states["WAITING"]:
                 study.optimize(
@@ -216,6 +216,7 @@ def _try(config: Config, section: SweepSection, trial: optuna.Trial, data_dir: s
 
     if "slot" not in trial.user_attrs:  # another worker took the last one that waited
         raise optuna.TrialPruned
+    mark_begun(trial)
     base = config.model_dump(mode="json", exclude_unset=True)
     values = {key: d.draw(trial, key) for key, d in section.space.items()}
     try:
