@@ -23,8 +23,13 @@ lint: install
 	$(BIN)/mypy --strict sysid
 	$(BIN)/lint-imports
 
+# Each prints its figures with their limits; rivals take part where they are installed.
 benchmark: install
 	$(BIN)/python benchmarks/trainer_overhead.py
+	$(BIN)/python benchmarks/recurrences.py
+	$(BIN)/python benchmarks/levenberg_marquardt.py
+	$(BIN)/python benchmarks/multistart.py
+	$(BIN)/python benchmarks/larger_than_memory.py
 
 # Kills, full disks and twenty trainings at once; an hour or so.
 torture: install
