@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -270,3 +272,25 @@ def test_threads_do_not_change_a_bit() -> None:
     finally:
         torch.set_num_threads(before)
     assert torch.equal(*results)
+
+
+def test_a_forked_child_does_not_wait_for_its_parents_threads() -> None:
+    # In a process of its own: a fork of this one would take its threads' locks along.
+    code = """
+import os, torch
+torch.set_num_threads(2)
+from sysid.models import GRU
+model, u = GRU(1, 1, 16), torch.zeros(64, 100, 1)
+with torch.no_grad():
+    model._run(u, model._start(64))
+    if os.fork() == 0:
+        from sysid.kernels import functions
+        w = [p.detach() for p in model.recurrence.parameters()]
+        functions.gru(u.transpose(0, 1), torch.zeros(64, 16), *w)
+        os._exit(0)
+    print(os.wait()[1])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert done.stdout.strip() == "0"

@@ -23,7 +23,7 @@ def side_by_side(pieces: Sequence[Piece]) -> None:
     Raises:
         BaseException: what a piece raised, after all have ended.
     """
-    team = _team() if len(pieces) > 1 else None
+    team = _team() if len(pieces) > 1 and not _forked else None
     if len(pieces) == 1:
         pieces[0]()
     elif team is None:
@@ -71,7 +71,16 @@ def _team() -> Any:
 
 
 _pool: list[ThreadPoolExecutor] = []
-os.register_at_fork(after_in_child=_pool.clear)  # its threads stayed behind
+_forked: list[bool] = []
+
+
+def _after_fork() -> None:
+    """Begin anew in a child: all threads stayed behind, and OpenMP's would be waited for."""
+    _pool.clear()
+    _forked.append(True)
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _in_pool(pieces: Sequence[Piece]) -> None:
