@@ -348,6 +348,7 @@ def test_two_outputs_of_very_different_size_are_both_learned() -> None:
         ),
         (lambda: LSTM(1, 1, 4), {"loss": "full_sequence", "washout": 300}, "longer than the 300"),
         (lambda: NARX(1, 1, 2, 2), {"washout": 5, "loss": "one_step"}, "washout must be 0"),
+        (lambda: NARX(1, 1, 2, 2), {"horizon_epochs": 5}, "horizon_epochs needs horizons"),
         (lambda: NARX(1, 1, 400, 2), {}, "na and nb must be less than the longest record"),
         (lambda: NARX(2, 1, 2, 2), {}, "must have 2 inputs, got 1"),
         (
@@ -360,6 +361,11 @@ def test_two_outputs_of_very_different_size_are_both_learned() -> None:
 def test_what_does_not_go_together_is_refused(build, settings, match: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ValueError, match=match):
         run(build, settings)
+
+
+def test_a_trainer_refuses_starts_that_only_fit_would_run() -> None:
+    with pytest.raises(ValueError, match="starts must be 1 for a Trainer, got 3; call sysid.fit"):
+        Trainer(RNN(1, 1, 4), linear_record(300), settings=TrainingSettings(starts=3))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

@@ -122,6 +122,9 @@ class TrainingSettings(BaseModel):
             )
         if self.horizons and loss == "one_step":
             out.append(("horizons", f"must be empty with loss one_step, got {self.horizons}"))
+        epochs = type(self).model_fields["horizon_epochs"].default
+        if self.horizon_epochs != epochs and not self.horizons:
+            out.append(("horizon_epochs", f"needs horizons, got {self.horizon_epochs} without any"))
         return out + self._optimiser_conflicts()
 
     def _optimiser_conflicts(self) -> list[tuple[str, str]]:

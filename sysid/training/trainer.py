@@ -93,6 +93,11 @@ class Trainer:
         if settings.optimiser == "auto":
             name, self.optimiser_reason = choose_optimiser(model, records, settings)
             self.settings = settings = settings.model_copy(update={"optimiser": name})
+        if settings.starts > 1:
+            raise ValueError(
+                f"starts must be 1 for a Trainer, got {settings.starts}; call sysid.fit, which "
+                "trains them side by side"
+            )
         refuse_conflicts(model, settings)
         self.device = resolve_device(settings.device)
         default = "float64" if settings.at_once else "float32"
