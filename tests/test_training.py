@@ -364,7 +364,7 @@ def test_what_does_not_go_together_is_refused(build, settings, match: str) -> No
 
 
 def test_a_trainer_refuses_starts_that_only_fit_would_run() -> None:
-    with pytest.raises(ValueError, match="starts must be 1 for a Trainer, got 3; call sysid.fit"):
+    with pytest.raises(ValueError, match="starts must be 1 for a Trainer, got 3"):
         Trainer(RNN(1, 1, 4), linear_record(300), settings=TrainingSettings(starts=3))
 
 
