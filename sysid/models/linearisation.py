@@ -17,22 +17,28 @@ from torch import Tensor, nn
 class Layer:
     """A layer: the names of its weight and bias, ``by`` (M, rows, n) and ``inputs`` (M, q).
 
-    ``first`` is where its rows begin among all of a step.
+    ``by`` is ``None`` where the rows are its own ``n`` outputs. ``first`` is where its rows begin
+    among all of a step.
     """
 
     weight: str
     bias: str | None
-    by: Tensor
+    by: Tensor | None
     inputs: Tensor
+    n: int
     first: int = 0
 
     def before(self, matrix: Tensor) -> Layer:
         """Return the layer's part in ``matrix rows``, for ``(M, or 1, new rows, rows)``."""
-        return Layer(self.weight, self.bias, matrix @ self.by, self.inputs)
+        if self.by is None:
+            raise ValueError(f"by of {self.weight} must be known, got None: its rows are its own")
+        return replace(self, by=matrix @ self.by)
 
     def only(self, rows: slice) -> Layer:
         """Return some of the layer's rows."""
-        return Layer(self.weight, self.bias, self.by[:, rows], self.inputs)
+        if self.by is None:
+            raise ValueError(f"by of {self.weight} must be known, got None: its rows are its own")
+        return replace(self, by=self.by[:, rows])
 
     def starting(self, first: int) -> Layer:
         """Return the layer with its rows standing from another one on."""
@@ -56,17 +62,16 @@ class Step:
 
 def linear(layer: nn.Linear, name: str, inputs: Tensor) -> Layer:
     """Return a linear layer by itself: its rows are its own outputs."""
-    n = layer.out_features
-    by = torch.eye(n, dtype=inputs.dtype).expand(len(inputs), n, n)
-    return Layer(f"{name}.weight", None if layer.bias is None else f"{name}.bias", by, inputs)
+    bias = None if layer.bias is None else f"{name}.bias"
+    return Layer(f"{name}.weight", bias, None, inputs, layer.out_features)
 
 
 def network(
     network: nn.Sequential, name: str, inputs: Tensor
 ) -> tuple[Tensor, Tensor, list[Layer]]:
-    """Return output ``(M, n)``, derivative to the inputs ``(M, n, q)`` and layers of ``layers``."""
+    """Return output ``(M, n)``, derivative to the inputs ``(M, or 1, n, q)`` and the layers."""
     given, slopes, values = [inputs], [], inputs
-    linear = [(i, m) for i, m in enumerate(network) if isinstance(m, nn.Linear)]
+    *before, last = [(i, m) for i, m in enumerate(network) if isinstance(m, nn.Linear)]
     for module in network:
         if isinstance(module, nn.Linear):
             values = module(values)
@@ -74,22 +79,31 @@ def network(
             values, slope = with_slope(module, values)
             given.append(values)
             slopes.append(slope)
-    by = torch.eye(values.shape[1], dtype=values.dtype).expand(len(values), -1, -1)
-    layers = []
-    for depth in range(len(linear) - 1, -1, -1):
-        i, module = linear[depth]
+    layers = [linear(last[1], f"{name}.{last[0]}", given[-1])]
+    by = last[1].weight.detach()[None]
+    for (i, module), slope, seen in reversed(list(zip(before, slopes, given, strict=False))):
+        by = by * slope[:, None]
         place = f"{name}.{i}"
-        layers.append(Layer(f"{place}.weight", f"{place}.bias", by, given[depth]))
+        layers.append(Layer(f"{place}.weight", f"{place}.bias", by, seen, module.out_features))
         by = by @ module.weight.detach()
-        if depth:
-            by = by * slopes[depth - 1][:, None]
     return values, by, layers
 
 
-@torch.enable_grad()
-def with_slope(function: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+# Of functions whose value tells their slope.
+_SLOPES: dict[type[nn.Module], Callable[[Tensor], Tensor]] = {
+    nn.Tanh: lambda y: 1 - y * y,
+    nn.Sigmoid: lambda y: y * (1 - y),
+    nn.ReLU: lambda y: (y > 0).to(y),
+}
+
+
+def with_slope(function: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
     """Return an elementwise function and its derivative."""
-    x = x.detach().requires_grad_()
-    y = function(x)
-    (slope,) = torch.autograd.grad(y.sum(), x)
-    return y.detach(), slope
+    if slope := _SLOPES.get(type(function)):
+        y = function(x).detach()
+        return y, slope(y)
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        y = function(x)
+        (by,) = torch.autograd.grad(y.sum(), x)
+    return y.detach(), by

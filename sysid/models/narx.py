@@ -196,7 +196,7 @@ class NARX(GapTolerant, Model):
         if self.linear_path is not None:
             y, to_phi = y + self.linear_path(phi), to_phi + self.linear_path.weight
             layers.append(linearisation.linear(self.linear_path, "linear_path", phi))
-        return Step(y, to_phi[..., : past.shape[1]], layers)
+        return Step(y, to_phi[..., : past.shape[1]].expand(len(y), -1, -1), layers)
 
     def _trajectory(self, phi_u: Tensor, past: Tensor) -> Tensor:
         """Return ``[y(k-1), ..., y(k-na)]`` from the first sample to the one after the last."""

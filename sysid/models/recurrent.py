@@ -154,7 +154,7 @@ class _Recurrent(StatefulModel):
             name = f"recurrence.%s_l{layer}"
             weights = self._weights(layer)
             cell = self._cell(x, tuple(t[layer] for t in parts), weights)
-            by_x = cell.by_input @ weights[0]
+            by_x, gates = cell.by_input @ weights[0], len(weights[0])
             to_state = by_x @ to_x
             by_h = cell.by_state @ weights[1]
             for i in range(self.state_tensors):
@@ -162,8 +162,8 @@ class _Recurrent(StatefulModel):
                 own = cell.by_own[:, :, i] + (by_h if i == 0 else 0)
                 to_state[:, :, at.start : at.start + size] += own
             own_layers = [
-                Layer(name % "weight_ih", name % "bias_ih", cell.by_input, x),
-                Layer(name % "weight_hh", name % "bias_hh", cell.by_state, parts[0][layer]),
+                Layer(name % "weight_ih", name % "bias_ih", cell.by_input, x, gates),
+                Layer(name % "weight_hh", name % "bias_hh", cell.by_state, parts[0][layer], gates),
             ]
             both = [*(a.before(by_x) for a in above), *own_layers]
             for i in range(self.state_tensors):
@@ -251,7 +251,7 @@ class RNN(_Recurrent):
 
     def _cell(self, u: Tensor, state: Carried, weights: list[Tensor]) -> Cell:
         w_ih, w_hh, b_ih, b_hh = weights
-        activation = torch.tanh if self.nonlinearity == "tanh" else torch.relu
+        activation = nn.Tanh() if self.nonlinearity == "tanh" else nn.ReLU()
         given = u @ w_ih.T + b_ih + state[0] @ w_hh.T + b_hh
         h, slope = linearisation.with_slope(activation, given)
         by = torch.diag_embed(slope)

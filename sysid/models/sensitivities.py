@@ -214,8 +214,9 @@ def _compiled(
         step = linearise(states[:, :-1].flatten(0, 1), piece.flatten(0, 1))
         layers = [
             LayerArrays(
-                x.by.unflatten(0, (batch, m)).numpy(),
+                None if x.by is None else x.by.unflatten(0, (batch, m)).numpy(),
                 x.inputs.unflatten(0, (batch, m)).numpy(),
+                x.n,
                 columns[x.weight],
                 -1 if x.bias is None else columns[x.bias],
                 x.first,
@@ -223,7 +224,7 @@ def _compiled(
             for x in step.layers
             if x.weight in columns
         ]
-        transition = step.transition.unflatten(0, (batch, m)).numpy()
+        transition = step.transition.contiguous().unflatten(0, (batch, m)).numpy()
         jacobian, after = advance(transition, layers, sensitivity.numpy(), ny)
         state, sensitivity = states[:, -1], torch.from_numpy(after)
         y_hat = step.y.unflatten(0, (batch, m))

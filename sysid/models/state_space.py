@@ -125,25 +125,28 @@ class StateSpace(StatefulModel):
         return torch.cat([state[None], after]).transpose(0, 1)
 
     def _linearised(self, state: Tensor, u: Tensor) -> Step:
-        rows = self.ny + self.nx
-        transition = state.new_zeros(len(state), rows, self.nx)
+        transition = state.new_empty(len(state), self.ny + self.nx, self.nx)
         found: list[Layer] = []
+        outputs = []
         parts = [
             (0, self.C, "C", self.D, "D", self.g, "g"),
             (self.ny, self.A, "A", self.B, "B", self.f, "f"),
         ]
         for first, of_x, x_name, of_u, u_name, net, name in parts:
-            part = slice(first, first + of_x.out_features)
-            transition[:, part] += of_x.weight
-            found.append(linearisation.linear(of_x, x_name, state).starting(first))
+            own = [linearisation.linear(of_x, x_name, state)]
+            to_state, value = of_x.weight, of_x(state)
             if of_u is not None:
-                found.append(linearisation.linear(of_u, u_name, u).starting(first))
+                own.append(linearisation.linear(of_u, u_name, u))
+                value = value + of_u(u)
             if net is not None:
                 seen = torch.cat([state, u], -1) if net is self.f or self.feedthrough else state
-                _, to_seen, inner = linearisation.network(net, name, seen)
-                transition[:, part] += to_seen[..., : self.nx]
-                found += [x.starting(first) for x in inner]
-        return Step(self._output(state, u), transition, found)
+                added, to_seen, inner = linearisation.network(net, name, seen)
+                to_state, value = to_state + to_seen[..., : self.nx], value + added
+                own += inner
+            transition[:, first : first + of_x.out_features] = to_state
+            found += [x.starting(first) for x in own]
+            outputs.append(value)
+        return Step(outputs[0], transition, found)
 
     def _output(self, x: Tensor, u: Tensor) -> Tensor:
         y: Tensor = self.C(x)

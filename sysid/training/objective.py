@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import scipy.linalg
 import torch
+from scipy.linalg.blas import dsyrk
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from sysid.data.ahead import ahead
 from sysid.data.records import Array
 
 Stretch = Callable[[], Iterator[tuple[Tensor, Tensor]]]
@@ -63,10 +65,9 @@ class Objective(ABC):
         return total
 
     def normal_equations(self, weight_count: int) -> NormalEquations:
-        """Sum ``J'J`` and ``J'r`` over all blocks of all stretches.
+        """Sum ``J'J`` and ``J'r`` over all blocks of all stretches, in threads.
 
-        Stretches go through in threads, and in each the next block is made while the one
-        before it is multiplied; the order of the sums is always the same.
+        What is added to what, and in which order, does not depend on the machine.
 
         Args:
             weight_count: columns that all stretches share.
@@ -75,11 +76,11 @@ class Objective(ABC):
         size = -(-len(stretches) // _GROUPS)
         groups = [stretches[i : i + size] for i in range(0, len(stretches), size)]
 
+        # A group alone has two threads to itself.
+        sums = 2 if len(groups) == 1 else 1
+
         def of_group(group: Sequence[Stretch]) -> NormalEquations:
-            total = NormalEquations.zero(weight_count)
-            for stretch in group:
-                total.add_stretch(stretch)
-            return total
+            return _summed(group, weight_count, sums)
 
         total = NormalEquations.zero(weight_count)
         with one_thread_each(), ThreadPoolExecutor(len(groups)) as pool:
@@ -138,27 +139,6 @@ class NormalEquations:
         self.vector += other.vector
         self.states += other.states
 
-    def add_stretch(self, stretch: Stretch) -> None:
-        """Add all blocks of one stretch."""
-        count = len(self.vector)
-        state: StateEquations | None = None
-        for error, jacobian in ahead(stretch()):
-            r, j = error.numpy(), jacobian.numpy()
-            square = j.T @ j  # one operand twice: numpy takes syrk, half the work of gemm
-            vector = j.T @ r
-            self.value += float(r @ r)
-            self.matrix += square[:count, :count]
-            self.vector += vector[:count]
-            if len(vector) > count:
-                own = square[:count, count:], square[count:, count:], vector[count:]
-                if state is None:
-                    state = StateEquations(*(np.array(a, dtype=np.float64) for a in own))
-                    self.states.append(state)
-                else:
-                    state.cross += own[0]
-                    state.matrix += own[1]
-                    state.vector += own[2]
-
     @property
     def diagonal(self) -> Array:
         """The diagonal of ``J'J``, weights first."""
@@ -190,3 +170,72 @@ class NormalEquations:
             eliminated.append((to_weights, alone))
         step = -scipy.linalg.cho_solve(scipy.linalg.cho_factor(matrix), vector)
         return np.concatenate([step, *(-alone - to @ step for to, alone in eliminated)])
+
+
+class _Sum:
+    """``r'r``, ``J'J`` and ``J'r`` over some blocks; of ``J'J`` the upper triangle."""
+
+    def __init__(self, columns: int) -> None:
+        self.value = 0.0
+        self.matrix = np.zeros((columns, columns), order="F")
+        self.vector = np.zeros(columns)
+
+    def add(self, error: Tensor, jacobian: Tensor) -> None:
+        """Add a block."""
+        r, j = error.double().numpy(), jacobian.double().numpy()
+        self.value += float(r @ r)
+        self.matrix = dsyrk(1.0, j.T, beta=1.0, c=self.matrix, overwrite_c=True)
+        self.vector += j.T @ r
+
+
+def _summed(stretches: Sequence[Stretch], count: int, sums: int) -> NormalEquations:
+    """Sum over stretches, one after the other.
+
+    With two sums, blocks go to them in turn. A second thread multiplies while this one makes the
+    next block; where it falls behind, this one lends a hand.
+    """
+    total = NormalEquations.zero(count)
+    with ThreadPoolExecutor(1) as helper:
+        for stretch in stretches:
+            parts: list[_Sum] = []
+            unfinished: deque[tuple[Future[None], Callable[[], None]]] = deque()
+            for i, (error, jacobian) in enumerate(stretch()):
+                if len(parts) < sums:
+                    parts.append(_Sum(jacobian.shape[1]))
+                add = partial(parts[i % sums].add, error, jacobian)
+                if sums == 1:
+                    add()
+                    continue
+                unfinished.append((helper.submit(add), add))
+                _lend_a_hand(unfinished, 2)
+            _lend_a_hand(unfinished, 1)
+            for future, _ in unfinished:
+                future.result()
+            if parts:
+                total.add(_equations(parts, count))
+    return total
+
+
+def _lend_a_hand(unfinished: deque[tuple[Future[None], Callable[[], None]]], most: int) -> None:
+    """Do what is left beyond ``most``: the second oldest, as another sum has it than the oldest."""
+    while unfinished and unfinished[0][0].done():
+        unfinished.popleft()[0].result()
+    if len(unfinished) > most:
+        future, add = unfinished[1]
+        if future.cancel():
+            del unfinished[1]
+            add()
+
+
+def _equations(parts: Sequence[_Sum], count: int) -> NormalEquations:
+    """Return the equations of one stretch: its own columns are those after ``count``."""
+    upper = np.sum([p.matrix for p in parts], axis=0)
+    matrix = np.triu(upper) + np.triu(upper, 1).T
+    vector = np.sum([p.vector for p in parts], axis=0)
+    own = StateEquations(matrix[:count, count:], matrix[count:, count:], vector[count:])
+    return NormalEquations(
+        sum(p.value for p in parts),
+        matrix[:count, :count],
+        vector[:count],
+        [own] if len(vector) > count else [],
+    )
