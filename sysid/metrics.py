@@ -21,6 +21,9 @@ def rmse(y: ArrayLike, y_hat: ArrayLike) -> Array:
     Returns:
         ``(ny,)``; NaN where nothing is left to compare.
 
+    Raises:
+        ValueError: if the shapes differ.
+
     Example:
         >>> rmse([0.0, 2.0], [0.0, 0.0]).round(4)
         array([1.4142])
@@ -29,12 +32,36 @@ def rmse(y: ArrayLike, y_hat: ArrayLike) -> Array:
 
 
 def mae(y: ArrayLike, y_hat: ArrayLike) -> Array:
-    """Return ``mean(|y - y_hat|)`` for each output; arguments as for ``rmse``."""
+    """Return ``mean(|y - y_hat|)`` for each output; arguments as for ``rmse``.
+
+    Args:
+        y: measured, ``(N, ny)`` or ``(N,)``; samples that are NaN do not count.
+        y_hat: model output, of the same shape; rows that are NaN do not count.
+
+    Raises:
+        ValueError: if the shapes differ.
+
+    Example:
+        >>> mae([0.0, 2.0], [0.0, 1.0])
+        array([0.5])
+    """
     return _each(y, y_hat, lambda a, b: float(np.mean(np.abs(a - b))))
 
 
 def nrmse(y: ArrayLike, y_hat: ArrayLike) -> Array:
-    """Return ``rmse / std(y)`` for each output, never by range; NaN for a constant ``y``."""
+    """Return ``rmse / std(y)`` for each output, never by range; NaN for a constant ``y``.
+
+    Args:
+        y: measured, ``(N, ny)`` or ``(N,)``; samples that are NaN do not count.
+        y_hat: model output, of the same shape; rows that are NaN do not count.
+
+    Raises:
+        ValueError: if the shapes differ.
+
+    Example:
+        >>> nrmse([0.0, 2.0], [0.0, 1.0]).round(4)
+        array([0.7071])
+    """
     return _each(y, y_hat, lambda a, b: _over(_rms(a - b), np.std(a)))
 
 
@@ -43,13 +70,36 @@ def fit_index(y: ArrayLike, y_hat: ArrayLike) -> Array:
 
     100 is perfect, 0 no better than the mean; NaN for a constant ``y``.
 
+    Args:
+        y: measured, ``(N, ny)`` or ``(N,)``; samples that are NaN do not count.
+        y_hat: model output, of the same shape; rows that are NaN do not count.
+
+    Raises:
+        ValueError: if the shapes differ.
+
+    Example:
+        >>> fit_index([0.0, 2.0], [0.0, 1.0]).round(2)
+        array([29.29])
+
     Source: L. Ljung, System Identification Toolbox, ``compare``.
     """
     return 100 * (1 - nrmse(y, y_hat))
 
 
 def r2(y: ArrayLike, y_hat: ArrayLike) -> Array:
-    """Return ``1 - sum((y - y_hat)^2) / sum((y - mean(y))^2)`` for each output."""
+    """Return ``1 - sum((y - y_hat)^2) / sum((y - mean(y))^2)`` for each output.
+
+    Args:
+        y: measured, ``(N, ny)`` or ``(N,)``; samples that are NaN do not count.
+        y_hat: model output, of the same shape; rows that are NaN do not count.
+
+    Raises:
+        ValueError: if the shapes differ.
+
+    Example:
+        >>> r2([0.0, 2.0], [0.0, 1.0]).round(4)
+        array([0.5])
+    """
     return 1 - nrmse(y, y_hat) ** 2
 
 
@@ -57,6 +107,17 @@ def vaf(y: ArrayLike, y_hat: ArrayLike) -> Array:
     """Return ``100 (1 - var(y - y_hat) / var(y))`` percent for each output.
 
     It does not see a constant offset: read it beside ``fit_index``.
+
+    Args:
+        y: measured, ``(N, ny)`` or ``(N,)``; samples that are NaN do not count.
+        y_hat: model output, of the same shape; rows that are NaN do not count.
+
+    Raises:
+        ValueError: if the shapes differ.
+
+    Example:
+        >>> vaf([0.0, 2.0], [5.0, 7.0]), fit_index([0.0, 2.0], [5.0, 7.0])
+        (array([100.]), array([-400.]))
     """
     unexplained = _each(y, y_hat, lambda a, b: _over(np.var(a - b), np.var(a)))
     return 100 * (1 - unexplained)

@@ -66,6 +66,14 @@ def advice(records: Record | Iterable[Record], test: Record | Iterable[Record] =
 
     Raises:
         ValueError: if there is no record.
+
+    Example:
+        >>> import sysid
+        >>> found = advice(sysid.generate("cascaded_tanks", 400))
+        >>> found.suggestion.nk
+        1
+        >>> found.table().columns.tolist()
+        ['level', 'topic', 'record', 'channel', 'found', 'means', 'do']
     """
     train = [records] if isinstance(records, Record) else list(records)
     tests = [test] if isinstance(test, Record) else list(test)

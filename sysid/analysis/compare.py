@@ -47,6 +47,17 @@ def compare(
     Raises:
         ValueError: if a record has no outputs or does not belong to a model, there is no
             model, or a horizon is none.
+
+    Example:
+        >>> import sysid
+        >>> record = sysid.generate("linear", 200)
+        >>> model = sysid.NARX(nu=1, ny=1, na=2, nb=2, hidden_sizes=())
+        >>> _ = sysid.fit(model, record[:100], loss="one_step", max_epochs=1)
+        >>> table = compare({"narx": model}, record[100:], horizons=(1, "simulation"))
+        >>> table[["model", "horizon", "samples"]].head(2)
+          model horizon  samples
+        0  narx       1       98
+        1  mean       1       98
     """
     if not models:
         raise ValueError("models must hold at least one model, got none")

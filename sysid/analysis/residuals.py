@@ -57,6 +57,14 @@ def residual_analysis(
 
     Raises:
         ValueError: if the record has no outputs, or too few complete samples for the lags.
+
+    Example:
+        >>> import sysid
+        >>> record = sysid.generate("linear", 400, noise=0.05)
+        >>> model = sysid.NARX(nu=1, ny=1, na=1, nb=1, hidden_sizes=())  # too low an order
+        >>> _ = sysid.fit(model, record, loss="one_step", max_epochs=1)
+        >>> residual_analysis(model, record).passed
+        False
     """
     if record.ny == 0:
         raise ValueError(f"record {record.name!r} must have measured outputs, got none")

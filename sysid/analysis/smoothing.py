@@ -30,6 +30,14 @@ def smooth(model: Model, record: Record, folds: int = 10) -> Array:
 
     Raises:
         ValueError: if the model is none of these, or an output was never measured.
+
+    Example:
+        >>> import sysid
+        >>> record = sysid.generate("linear", 60)
+        >>> model = sysid.LSTM(nu=4, ny=1, hidden_size=4, bidirectional=True)  # see hide_outputs
+        >>> _ = sysid.fit(model, sysid.hide_outputs(record), loss="full_sequence", max_epochs=1)
+        >>> smooth(model, record).shape
+        (60, 1)
     """
     if folds < 2:
         raise ValueError(f"folds must be at least 2, got {folds}")

@@ -16,7 +16,18 @@ from sysid.models import Model
 
 @dataclass(frozen=True)
 class Band:
-    """An output with a lower and an upper bound, each ``(N, ny)``, in physical units."""
+    """An output with a lower and an upper bound, ``(N, ny)``, in physical units.
+
+    Args:
+        y_hat: the model's output.
+        lower: what few samples are below.
+        upper: what few samples are above.
+
+    Example:
+        >>> band = Band(np.array([[1.0]]), np.array([[0.8]]), np.array([[1.2]]))
+        >>> bool((band.lower < band.y_hat).all())
+        True
+    """
 
     y_hat: Array
     lower: Array
@@ -27,8 +38,20 @@ class Band:
 class ConformalBands:
     """Half widths of bands, for each horizon and output, at one level.
 
-    ``widths`` maps a horizon to ``(ny,)`` half widths in physical units; ``samples`` says how
-    many errors each rests on.
+    Args:
+        level: share of the samples that the bands shall hold.
+        widths: of each horizon, ``(ny,)`` half widths in physical units.
+        samples: of each horizon, how many errors the widths rest on.
+
+    Example:
+        >>> import sysid
+        >>> record = sysid.generate("linear", 400, noise=0.05)
+        >>> model = sysid.NARX(nu=1, ny=1, na=2, nb=2, hidden_sizes=())
+        >>> _ = sysid.fit(model, record[:150], loss="one_step", max_epochs=1)
+        >>> bands = conformal_bands(model, record[150:300], level=0.9)
+        >>> band = bands.band(model, record[300:])
+        >>> band.lower.shape, bool((band.lower < band.upper).all())
+        ((100, 1), True)
     """
 
     level: float
@@ -37,6 +60,11 @@ class ConformalBands:
 
     def band(self, model: Model, record: Record, horizon: int | str = SIMULATION) -> Band:
         """Return the model's output on a record with its band.
+
+        Args:
+            model: the model that was calibrated.
+            record: a record to simulate or predict.
+            horizon: one of those calibrated.
 
         Raises:
             ValueError: for a horizon that was not calibrated.
@@ -72,6 +100,15 @@ def conformal_bands(
 
     Raises:
         ValueError: if ``level`` is out of range, or the errors are too few for it.
+
+    Example:
+        >>> import sysid
+        >>> record = sysid.generate("linear", 400, noise=0.05)
+        >>> model = sysid.NARX(nu=1, ny=1, na=2, nb=2, hidden_sizes=())
+        >>> _ = sysid.fit(model, record[:150], loss="one_step", max_epochs=1)
+        >>> bands = conformal_bands(model, record[150:300], horizons=(1, "simulation"))
+        >>> list(bands.widths), bands.widths[1].shape
+        ([1, 'simulation'], (1,))
 
     Source:
         J. Lei, M. G'Sell, A. Rinaldo, R. J. Tibshirani and L. Wasserman, Journal of the
@@ -120,6 +157,12 @@ def ensemble_band(models: Sequence[Model], record: Record, level: float = 0.9) -
 
     Raises:
         ValueError: if there are fewer than two models, or ``level`` is out of range.
+
+    Example:
+        >>> import sysid
+        >>> models = [sysid.StateSpace(1, 1, nx=2).fresh(seed) for seed in range(3)]
+        >>> ensemble_band(models, sysid.generate("linear", 20)).y_hat.shape
+        (20, 1)
     """
     from scipy.stats import norm
 
@@ -139,10 +182,25 @@ def coverage(
 ) -> pd.DataFrame:
     """Return how much of measured records the bands hold.
 
+    Args:
+        bands: widths that ``conformal_bands`` learned.
+        model: the model they were learned for.
+        records: measured records that neither trained nor calibrated it.
+
     Returns:
         A row per record, horizon and output: record, horizon, output, level, coverage (share of
         the scored samples inside), width (of the whole band), unit (of the width),
         relative_width (over the output's standard deviation), samples.
+
+    Example:
+        >>> import sysid
+        >>> record = sysid.generate("linear", 400, noise=0.05)
+        >>> model = sysid.NARX(nu=1, ny=1, na=2, nb=2, hidden_sizes=())
+        >>> _ = sysid.fit(model, record[:150], loss="one_step", max_epochs=1)
+        >>> bands = conformal_bands(model, record[150:300])
+        >>> row = coverage(bands, model, record[300:]).loc[0]
+        >>> bool(0.7 < row.coverage <= 1)
+        True
     """
     rows = []
     for record in as_records(records):

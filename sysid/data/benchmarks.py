@@ -56,11 +56,20 @@ def load_benchmark(name: str, data_dir: str | Path | None = None) -> Benchmark:
         name: ``wiener_hammerstein``, ``silverbox``, ``cascaded_tanks`` or ``emps``.
         data_dir: a cache folder of nonlinear_benchmarks.
 
+    Returns:
+        A ``Benchmark``: ``train`` and ``test``, lists of records with units; ``n_init`` of a test
+        record is the protocol's.
+
     Raises:
         ValueError: for another name, a missing folder, or data that cannot be loaded.
         ImportError: if the package nonlinear_benchmarks is not installed.
 
     Source: the loader of nonlinear_benchmarks 1.0.1, and through it nonlinearbenchmark.org.
+
+    Example:
+        >>> load_benchmark("silverbox", data_dir="not/there")  # names the folder, or downloads
+        Traceback (most recent call last):
+        ValueError: data_dir must be a folder with benchmark files, got not/there
     """
     if name not in BENCHMARKS:
         raise ValueError(f"benchmark must be one of {', '.join(BENCHMARKS)}, got {name!r}")

@@ -29,7 +29,7 @@ def read(
     time: str | None = None,
     sampling_time: float | None = None,
 ) -> Record:
-    """Read one file as a record.
+    r"""Read one file as a record.
 
     The suffix says what it is: ``.csv``, ``.txt``, ``.tsv``, ``.parquet``, ``.mat`` (v5 and
     v7.3), ``.npz``. In the last two, a matrix ``u`` of ``k`` columns is read as ``u1 ... uk``.
@@ -53,6 +53,11 @@ def read(
         FileNotFoundError: if there is no such file.
         ValueError: if it cannot be read, or does not hold the columns asked for
             (``TimeStampError`` where the time stamps are at fault).
+
+    Example:
+        >>> _ = Path("tank.csv").write_text("t;pump;level\n0;1,0;0,00\n4;1,0;0,25\n")
+        >>> read("tank.csv", u=["pump"], y=["level"], time="t")
+        Record('tank', N=2, nu=1, ny=1, sampling_time=4)
     """
     path = Path(path)
     table = _open(path)
@@ -69,8 +74,18 @@ def write(record: Record, path: str | Path) -> None:
 
     All but text files keep the metadata too. The file is complete or not there at all.
 
+    Args:
+        record: what to write.
+        path: the file; its directory must exist.
+
     Raises:
         ValueError: for another suffix, or if it cannot be written.
+
+    Example:
+        >>> record = Record([1.0, 2.0], [3.0, 4.0], 0.5, name="tank", u_units=["V"])
+        >>> write(record, "tank.parquet")
+        >>> read("tank.parquet") == record
+        True
     """
     path = Path(path)
     writer = _choose(_WRITERS, path)

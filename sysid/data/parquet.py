@@ -43,6 +43,13 @@ def map_parquet(
 
     Raises:
         ValueError: if the folder is not empty, or for columns as in ``sysid.read``.
+
+    Example:
+        >>> from sysid import write
+        >>> write(Record([1.0, 2.0], [3.0, 4.0], 0.5, name="tank"), "tank.parquet")
+        >>> record = map_parquet("tank.parquet", "mapped")
+        >>> record.on_disk, record.u_names
+        (True, ('u1',))
     """
     import pyarrow.parquet as pq
 

@@ -118,6 +118,11 @@ class Record:
         Raises:
             ValueError: for an unknown column, text or infinity in a column (with its row),
                 or time stamps that are not uniform.
+
+        Example:
+            >>> df = pd.DataFrame({"t": [0.0, 0.5, 1.0], "pump": [1, 1, 2], "level": [3, 4, 5]})
+            >>> Record.from_frame(df, u="pump", y="level", time="t", name="tank")
+            Record('tank', N=3, nu=1, ny=1, sampling_time=0.5)
         """
         u = [u] if isinstance(u, str) else list(u)
         y = [y] if isinstance(y, str) else list(y)
@@ -136,7 +141,14 @@ class Record:
         return cls(block(u), block(y), sampling_time, u_names=u, y_names=y, **metadata)
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a DataFrame: ``t`` in seconds (or ``k`` in samples) and a column per channel."""
+        """Return a DataFrame: ``t`` in seconds (or ``k`` in samples) and a column per channel.
+
+        Example:
+            >>> Record([1.0, 2.0], [3.0, 4.0], sampling_time=0.5).to_frame()
+                 t   u1   y1
+            0  0.0  1.0  3.0
+            1  0.5  2.0  4.0
+        """
         first = "k" if self._sampling_time is None else "t"
         index = np.arange(len(self))
         time = index if self._sampling_time is None else index * self._sampling_time
@@ -206,7 +218,12 @@ class Record:
         return isinstance(self._u, np.memmap) or isinstance(self._y, np.memmap)
 
     def complete(self) -> NDArray[np.bool_]:
-        """Return ``(N,)``: whether nothing is missing at sample ``k``."""
+        """Return ``(N,)``: whether nothing is missing at sample ``k``.
+
+        Example:
+            >>> Record([1.0, 2.0], [3.0, float("nan")]).complete()
+            array([ True, False])
+        """
         u, y = ([np.isnan(p).any(axis=1) for p in chunks(b)] for b in (self._u, self._y))
         return ~(np.concatenate(u) | np.concatenate(y))
 
@@ -214,6 +231,14 @@ class Record:
         """Yield pieces of ``size`` samples more than the ``overlap`` with the one before.
 
         What was read of a memory map is let go after each.
+
+        Args:
+            size: samples that a piece has beside the overlap.
+            overlap: samples that a piece shares with the one before.
+
+        Example:
+            >>> [len(piece) for piece in Record(None, range(5)).pieces(2, overlap=1)]
+            [3, 3]
         """
         for start in range(0, len(self) - overlap, size):
             yield self[start : start + size + overlap]
@@ -222,6 +247,13 @@ class Record:
 
     def replace(self, **changes: Any) -> Record:
         """Return a record with some arguments of the constructor changed.
+
+        Args:
+            **changes: new values, by the constructor's names.
+
+        Raises:
+            TypeError: for a name that the constructor does not have.
+            ValueError: as for the constructor.
 
         Example:
             >>> Record(None, [1.0, 2.0]).replace(name="decay").name

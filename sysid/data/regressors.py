@@ -17,9 +17,20 @@ from sysid.data.records import Array, Record, as_records
 class Orders:
     """Lags of a NARX model: outputs ``1 ... na``, inputs ``nk ... nb``.
 
+    Args:
+        na: largest output lag; 0 for none.
+        nb: largest input lag.
+        nk: smallest input lag: 1 where the plant needs a sample to answer, 0 where it does not.
+
     Raises:
         TypeError: if one is not a whole number.
         ValueError: if ``na`` or ``nk`` is negative, or ``nb`` less than ``nk``.
+
+    Example:
+        >>> Orders(na=2, nb=3, nk=1).max_lag
+        3
+        >>> Orders.from_matlab(na=2, nb=3, nk=1)  # three input terms: lags 1, 2, 3
+        Orders(na=2, nb=3, nk=1)
     """
 
     na: int
@@ -47,6 +58,14 @@ class Orders:
     @classmethod
     def from_matlab(cls, na: int, nb: int, nk: int) -> Orders:
         """Convert MATLAB's ``[na nb nk]``, where ``nb`` counts input terms.
+
+        Args:
+            na: number of output terms.
+            nb: number of input terms.
+            nk: delay, the lag of the first input term.
+
+        Raises:
+            ValueError: if the orders are none, as for the constructor.
 
         Example:
             >>> Orders.from_matlab(2, 2, 1)
@@ -93,6 +112,13 @@ def regressor_names(
 ) -> list[str]:
     """Return the name of each column of ``phi``.
 
+    Args:
+        na: largest output lag.
+        nb: largest input lag.
+        nk: smallest input lag.
+        u_names: names of the inputs.
+        y_names: names of the outputs.
+
     Example:
         >>> regressor_names(1, 1, 0, ["u1"], ["y1"])
         ['y1(k-1)', 'u1(k)', 'u1(k-1)']
@@ -109,6 +135,23 @@ def narx_frame(
     """Return regressors and targets as DataFrames with named columns.
 
     As ``narx_regressors``; the index is ``(record, k)``, the record's position and the sample.
+
+    Args:
+        records: the experiments.
+        na: largest output lag.
+        nb: largest input lag.
+        nk: smallest input lag.
+
+    Returns:
+        ``phi`` with the columns of ``regressor_names``, and ``target`` with one per output.
+
+    Raises:
+        ValueError: if the orders are longer than every record.
+
+    Example:
+        >>> phi, target = narx_frame(Record([1.0, 2.0, 3.0], [4.0, 5.0, 6.0]), 1, 1)
+        >>> phi.loc[(0, 2)].to_dict()  # of the first record, at k = 2
+        {'y1(k-1)': 5.0, 'u1(k)': 3.0, 'u1(k-1)': 2.0}
     """
     pool = as_records(records)
     phi, target, which, k = _rows(pool, Orders(na, nb, nk))

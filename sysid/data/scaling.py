@@ -24,6 +24,14 @@ class Scaling(nn.Module):
     Args:
         nu: number of inputs.
         ny: number of outputs.
+
+    Example:
+        >>> scaling = Scaling(nu=1, ny=1).fit_([Record([0.0, 2.0], [10.0, 30.0])])
+        >>> own = scaling.scale_y(torch.tensor([[30.0]]))
+        >>> own, scaling.unscale_y(own)
+        (tensor([[1.]], dtype=torch.float64), tensor([[30.]], dtype=torch.float64))
+        >>> scaling.scale_u(torch.tensor([[0.0]])), scaling.scaled(Record([0.0], [10.0])).y
+        (tensor([[-1.]], dtype=torch.float64), array([[-1.]]))
     """
 
     u_offset: Tensor
@@ -50,6 +58,10 @@ class Scaling(nn.Module):
 
         Raises:
             ValueError: for another scaler, or a channel without a single value.
+
+        Example:
+            >>> Scaling(1, 1).fit_([Record([0.0, 2.0], [10.0, 30.0])], y="minmax").y_offset
+            tensor([20.], dtype=torch.float64)
         """
         for name, kind in (("u", u), ("y", y)):
             blocks = [getattr(r, name) for r in records]
@@ -69,15 +81,27 @@ class Scaling(nn.Module):
         return self
 
     def scale_u(self, u: Tensor) -> Tensor:
-        """Return inputs ``(..., nu)`` in the network's own units."""
+        """Return inputs ``(..., nu)`` in the network's own units.
+
+        Args:
+            u: ``(..., nu)`` in physical units.
+        """
         return (u - self.u_offset) / self.u_scale
 
     def scale_y(self, y: Tensor) -> Tensor:
-        """Return outputs ``(..., ny)`` in the network's own units."""
+        """Return outputs ``(..., ny)`` in the network's own units.
+
+        Args:
+            y: ``(..., ny)`` in physical units.
+        """
         return (y - self.y_offset) / self.y_scale
 
     def scaled(self, record: Record) -> Record:
-        """Return a record in the network's own units."""
+        """Return a record in the network's own units.
+
+        Args:
+            record: in physical units.
+        """
         u, y = (
             torch.tensor(np.asarray(b, dtype=np.float64), device=self.u_scale.device)
             for b in (record.u, record.y)
@@ -89,7 +113,11 @@ class Scaling(nn.Module):
         )
 
     def unscale_y(self, y: Tensor) -> Tensor:
-        """Return outputs ``(..., ny)`` in physical units."""
+        """Return outputs ``(..., ny)`` in physical units.
+
+        Args:
+            y: ``(..., ny)`` in the network's own units.
+        """
         return y * self.y_scale + self.y_offset
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Scaling:

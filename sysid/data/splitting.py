@@ -60,6 +60,12 @@ def split_experiments(
 
     Raises:
         ValueError: if one is not there, or none is left to train on.
+
+    Example:
+        >>> runs = [Record(None, [1.0, 2.0], name=name) for name in ("monday", "tuesday", "friday")]
+        >>> train, valid = split_experiments(runs, valid=["tuesday"])
+        >>> [r.name for r in train], [r.name for r in valid]
+        (['monday', 'friday'], ['tuesday'])
     """
     pool = as_records(records)
     names = [r.name for r in pool]

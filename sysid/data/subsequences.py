@@ -121,6 +121,12 @@ class Subsequences(Dataset[tuple[Tensor, Tensor]]):
 
         Raises:
             IndexError: if an index is not that of a window.
+
+        Example:
+            >>> windows = Subsequences(Record(range(5), range(5)), length=3)
+            >>> u, y = windows.batch(torch.tensor([2, 0]))
+            >>> u.shape, u[0].flatten().tolist()
+            (torch.Size([2, 3, 1]), [2.0, 3.0, 4.0])
         """
         return self.gather(self.locate(indices))
 
@@ -135,6 +141,12 @@ class Subsequences(Dataset[tuple[Tensor, Tensor]]):
 
         Raises:
             IndexError: if an index is not that of a window.
+
+        Example:
+            >>> windows = Subsequences([Record(range(3), range(3)), Record(range(4), range(4))], 3)
+            >>> windows.locate(torch.tensor([0, 2]))  # the second record's second window
+            tensor([[0, 0],
+                    [1, 1]])
         """
         indices = torch.as_tensor(indices).long().cpu()
         if len(indices) and not (int(indices.min()) >= 0 and int(indices.max()) < len(self)):
@@ -148,6 +160,14 @@ class Subsequences(Dataset[tuple[Tensor, Tensor]]):
         """Copy the windows at the places that ``locate`` found; shapes as for ``batch``.
 
         Of a record on a disk, their pages alone are read, and let go when they are copied.
+
+        Args:
+            places: ``(B, 2)``, as ``locate`` returned them.
+
+        Example:
+            >>> windows = Subsequences(Record(range(5), range(5)), length=3)
+            >>> windows.gather(windows.locate(torch.tensor([1])))[1].flatten().tolist()
+            [1.0, 2.0, 3.0]
         """
         u, y = self._copied(places)
         for block in self._mapped:
@@ -179,6 +199,11 @@ class Subsequences(Dataset[tuple[Tensor, Tensor]]):
 
         Columns: record, samples, windows, dropped_missing (windows that only missing samples
         prevent), too_short.
+
+        Example:
+            >>> gap = [0.0, 1.0, float("nan"), 3.0, 4.0, 5.0]
+            >>> Subsequences(Record(None, gap, name="run"), length=3).report().loc[0].to_dict()
+            {'record': 'run', 'samples': 6, 'windows': 1, 'dropped_missing': 3, 'too_short': False}
         """
         return self._report.copy()
 

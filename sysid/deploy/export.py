@@ -42,6 +42,12 @@ def export(
         ValueError: for another format or suffix, a file that exists, a name that is no C
             identifier, or a model that the format cannot hold.
         ImportError: if onnx is not installed.
+
+    Example:
+        >>> import sysid
+        >>> model = sysid.NARX(nu=1, ny=1, na=2, nb=2, hidden_sizes=(4,))
+        >>> [file.name for file in export(model, "plant.c")]
+        ['plant.h', 'plant.c', 'plant_main.c']
     """
     path = Path(path)
     format = format or {suffix: f for f, suffix in FORMATS.items()}.get(path.suffix)

@@ -33,6 +33,19 @@ class Stream:
 
     Raises:
         ValueError: if the model is bidirectional.
+
+    Example:
+        >>> import sysid
+        >>> model = sysid.NARX(nu=1, ny=1, na=2, nb=2, hidden_sizes=(4,))
+        >>> record = sysid.generate("linear", 20)
+        >>> stream = model.stream()
+        >>> stream.reset(record[:2])
+        >>> y_hat = [stream.step(u) for u in record.u[2:]]
+        >>> bool(np.allclose(y_hat, model.simulate(record)[2:]))
+        True
+        >>> stream.observe(record.y[-1])  # the measured output, in place of the model's own
+        >>> stream.state.shape
+        (5,)
     """
 
     def __init__(self, model: Model) -> None:

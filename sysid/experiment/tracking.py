@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from sysid.training.trainer import Epoch
+from sysid.training.progress import Epoch
 
 TrackerName = Literal["tensorboard", "mlflow"]
 

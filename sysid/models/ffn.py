@@ -66,9 +66,20 @@ class FFN(GapTolerant, Model):
         activation: one of ``tanh``, ``sigmoid``, ``relu``, ``gelu``, ``silu``, ``elu``,
             ``softplus``.
 
+    Raises:
+        TypeError: for a size that is not a whole number.
+        ValueError: for a size below 1, or another activation.
+
     Example:
-        >>> FFN(4, [200, 300], 1)(torch.zeros(10, 4)).shape
+        >>> model = FFN(4, [200, 300], 1)
+        >>> model(torch.zeros(10, 4)).shape
         torch.Size([10, 1])
+        >>> model.summary()  # doctest: +ELLIPSIS
+        ----------------------------------------------------------------
+                Layer (type)               Output Shape         Param #
+        ================================================================
+                    Linear-1                  [-1, 200]           1,000
+        ...
     """
 
     kind: ClassVar[str] = "ffn"
@@ -95,11 +106,18 @@ class FFN(GapTolerant, Model):
         return (0, 0, 0)
 
     def forward(self, phi: Tensor) -> Tensor:
-        """Return the output for inputs ``(..., input_size)``, in physical units."""
+        """Return the output for inputs ``phi``, ``(..., input_size)``, in physical units."""
         return self._scale_out(self.core(self._scale_in(phi)))
 
     def core(self, phi: Tensor) -> Tensor:
-        """Return the output in the network's own units."""
+        """Return the output in the network's own units.
+
+        The inputs ``phi`` are ``(..., input_size)``.
+
+        Example:
+            >>> FFN(2, [8], 1).core(torch.zeros(10, 2)).shape
+            torch.Size([10, 1])
+        """
         out: Tensor = self.network(phi)
         return out
 

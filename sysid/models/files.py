@@ -56,6 +56,13 @@ def save(model: Model, path: str | Path) -> None:
     Raises:
         TypeError: if ``model`` is not a sysid model.
         OSError: if the file cannot be written.
+
+    Example:
+        >>> import sysid
+        >>> model = sysid.GRU(nu=1, ny=1, hidden_size=4)
+        >>> save(model, "plant.safetensors")  # or model.save("plant.safetensors")
+        >>> Path("plant.safetensors").is_file()
+        True
     """
     import safetensors.torch
 
@@ -97,6 +104,13 @@ def load(path: str | Path) -> Model:
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if it is not a model file of this format, or is damaged.
+
+    Example:
+        >>> import sysid
+        >>> model = sysid.GRU(nu=1, ny=1, hidden_size=4)
+        >>> save(model, "plant.safetensors")
+        >>> load("plant.safetensors").arguments["hidden_size"]
+        4
     """
     import torch
 

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from sysid.data.hiding import measured_channels
-from sysid.data.records import Array, Record, same_sampling_time
+from sysid.data.records import Array, Record
 from sysid.data.scaling import Scaling
+from sysid.models.belonging import refuse_foreign, refuse_without_start
 from sysid.models.evaluating import evaluating
 from sysid.models.sensitivities import Block
 
@@ -44,6 +45,18 @@ class Model(nn.Module, ABC):
 
     A subclass keeps each argument of its constructor as an attribute of the same name, so
     that it can be saved and built again.
+
+    Example:
+        >>> import sysid
+        >>> record = sysid.generate("linear", 50)
+        >>> model = sysid.NARX(nu=1, ny=1, na=2, nb=2, hidden_sizes=(4,)).fresh(seed=0)
+        >>> model.simulate(record).shape, model.predict(record, horizon=5).shape
+        ((50, 1), (50, 1))
+        >>> y_hat, _ = model.unfold(torch.zeros(3, 20, 1), torch.zeros(3, 20, 1))  # own units
+        >>> u = y = torch.zeros(20, 1)
+        >>> (block,) = [b for b in model.sensitivities(u, y) if b.start >= model.n_memory]
+        >>> y_hat.shape, block.jacobian.shape  # 34 weights
+        (torch.Size([3, 20, 1]), torch.Size([18, 1, 34]))
     """
 
     kind: ClassVar[str]
@@ -101,35 +114,35 @@ class Model(nn.Module, ABC):
         return next(self.parameters()).device
 
     def scoring_start(self, record: Record) -> int:
-        """Return the first sample of a simulation that counts."""
+        """Return the first sample of a ``record``'s simulation that counts."""
         return record.n_init or self.n_memory
 
     def describe(self, record: Record) -> None:
-        """Take channel names, units and the sampling time from a training record."""
+        """Take channel names, units and the sampling time from a training ``record``."""
         self.u_names, self.y_names = record.u_names, record.y_names
         self.u_units, self.y_units = record.u_units, record.y_units
         self.sampling_time = record.sampling_time
         self.fitted = True
 
     def fresh(self, seed: int) -> Self:
-        """Return a model with the same arguments, its weights drawn from a seed."""
+        """Return a model with the same arguments, its weights drawn from ``seed``."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return type(self)(**self.arguments)
 
     def take(self, other: Model) -> None:
-        """Take the weights, the scaling and the description of a model with the same arguments."""
+        """Take weights, scaling and description of ``other``, a model with the same arguments."""
         self.to(device=other.device, dtype=other.dtype)
         self.load_state_dict(other.state_dict())
         self.describe_as(other)
 
     def describe_as(self, other: Model) -> None:
-        """Take channel names, units, the sampling time and the baseline of another model."""
+        """Take channel names, units, the sampling time and the baseline of ``other``."""
         for name in _DESCRIPTION:
             setattr(self, name, getattr(other, name))
 
     def initialise(self, records: list[Record]) -> None:
-        """Start the linear part from a linear model of the training records, if there is one."""
+        """Start the linear part, if any, from a linear model of the training ``records``."""
 
     @abstractmethod
     def unfold(
@@ -199,7 +212,11 @@ class Model(nn.Module, ABC):
         state: Tensor | None = None,
         washout: int = 0,
     ) -> Iterator[Block]:
-        """Do what ``sensitivities`` does for a batch ``(batch, time, ...)`` of windows."""
+        """Do what ``sensitivities`` does for a batch of windows.
+
+        ``u`` is ``(batch, time, nu)``, ``y`` ``(batch, time, ny)``, ``state`` ``(batch,
+        state_size)``; ``block``, ``with_state`` and ``washout`` are as there.
+        """
 
     @abstractmethod
     def _simulate(self, u: Tensor, y: Tensor | None, n_init: int) -> Tensor:
@@ -279,58 +296,40 @@ class Model(nn.Module, ABC):
         return self._physical(y_hat)
 
     def check_record(self, record: Record, inputs: bool = True) -> None:
-        """Raise if a record cannot belong to this model."""
-        if not isinstance(record, Record):
-            raise TypeError(f"record must be a sysid.Record, got {type(record).__name__}")
-        if self.sees_outputs and record.nu == self.nu - 3 * self.ny:
-            raise ValueError(
-                f"record {record.name!r} must be smoothed, not simulated or predicted: this model "
-                "sees the measured outputs before and after a sample; use sysid.smooth"
-            )
-        for what, mine, theirs, theirs_names in (
-            ("inputs", self.nu, record.nu, record.u_names),
-            ("outputs", self.ny, record.ny, record.y_names),
-        ):
-            if theirs != mine and not (what == "outputs" and theirs == 0):
-                raise ValueError(
-                    f"record {record.name!r} must have {mine} {what}, got {theirs}: "
-                    f"{list(theirs_names)}; choose the columns that the model was trained on"
-                )
-        for mine_names, names in (
-            (self.u_names, record.u_names),
-            (self.y_names, record.y_names),
-        ):
-            if names != mine_names and names and set(names) == set(mine_names):
-                raise ValueError(
-                    f"channels must be in the order {list(mine_names)}, got {list(names)}; "
-                    "read the columns in the model's order"
-                )
-        if not same_sampling_time(record.sampling_time, self.sampling_time):
-            raise ValueError(
-                f"sampling_time must be {self.sampling_time} s as in training, got "
-                f"{record.sampling_time} s; resample the record"
-            )
-        if inputs and record.nu:
-            rows = np.flatnonzero(np.isnan(record.u).any(axis=1))
-            if len(rows):
-                raise ValueError(
-                    f"inputs of record {record.name!r} must be complete, {len(rows)} of "
-                    f"{len(record)} rows miss a value, the first is row {rows[0]}; "
-                    "fill them or cut the record there"
-                )
+        """Raise if a record cannot belong to this model.
+
+        Args:
+            record: any record.
+            inputs: whether its inputs have to be complete.
+
+        Raises:
+            TypeError: if it is no record.
+            ValueError: if its channels or sampling time are not the model's, or inputs miss.
+
+        Example:
+            >>> import sysid
+            >>> sysid.GRU(nu=2, ny=1, hidden_size=4).check_record(Record([1.0], [2.0], name="run"))
+            Traceback (most recent call last):
+            ValueError: record 'run' must have 2 inputs, got 1: ['u1']; choose the columns that \
+the model was trained on
+        """
+        refuse_foreign(self, record, inputs)
 
     def check_start(self, record: Record, n_start: int) -> None:
-        """Raise if the outputs that a simulation starts from are not there."""
-        if record.ny == 0:
-            raise ValueError(
-                f"record {record.name!r} must have the first {max(n_start, 1)} measured outputs "
-                "for this model to start from, got none"
-            )
-        if self.n_memory and np.isnan(record.y[:n_start]).any():
-            raise ValueError(
-                f"the first {n_start} outputs of record {record.name!r} must be complete to start "
-                "from; cut the record before them or set n_init"
-            )
+        """Raise if the outputs that a simulation starts from are not there.
+
+        Args:
+            record: the experiment.
+            n_start: samples at its start that the simulation starts from.
+
+        Raises:
+            ValueError: if there are no outputs, or one of them is missing.
+
+        Example:
+            >>> import sysid
+            >>> sysid.NARX(nu=1, ny=1, na=2, nb=2).check_start(Record([1.0, 2.0], [3.0, 4.0]), 2)
+        """
+        refuse_without_start(self, record, n_start)
 
     def _scaled(self, block: Array, which: str) -> Tensor:
         tensor = torch.tensor(np.asarray(block, dtype=np.float64), device=self.device)
@@ -369,7 +368,7 @@ class Model(nn.Module, ABC):
         return Stream(self)
 
     def save(self, path: str | Path) -> None:
-        """Write the model to one ``.safetensors`` file; see ``sysid.save``."""
+        """Write the model to one ``.safetensors`` file at ``path``; see ``sysid.save``."""
         from sysid.models.files import save
 
         save(self, path)

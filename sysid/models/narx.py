@@ -38,6 +38,19 @@ class NARX(GapTolerant, Model):
         hidden_sizes: neurons of each hidden layer of ``f``.
         activation: as for ``FFN``.
         linear: whether there is a linear path.
+
+    Raises:
+        TypeError: for an order or a size that is not a whole number.
+        ValueError: for orders out of range, another activation, or a model without regressors.
+
+    Example:
+        >>> model = NARX(nu=1, ny=1, na=2, nb=2, hidden_sizes=(8,))
+        >>> model(torch.zeros(10, 5)).shape  # phi has 2 outputs and 3 inputs
+        torch.Size([10, 1])
+        >>> model.rollout(torch.zeros(4, 30, 1), y_start=torch.zeros(4, 2, 1)).shape
+        torch.Size([4, 30, 1])
+        >>> model.core(torch.zeros(10, 5)).shape
+        torch.Size([10, 1])
     """
 
     kind: ClassVar[str] = "narx"
@@ -85,7 +98,7 @@ class NARX(GapTolerant, Model):
         return self._scale_out(self.core(torch.cat([y, u], -1).to(self.dtype)))
 
     def core(self, phi: Tensor) -> Tensor:
-        """Return ``y(k)`` for regressors in the network's own units."""
+        """Return ``y(k)`` for regressors ``phi`` in the network's own units."""
         out: Tensor = self.network(phi)
         return out if self.linear_path is None else out + self.linear_path(phi)
 

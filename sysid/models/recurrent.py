@@ -211,6 +211,17 @@ class RNN(_Recurrent):
         feedback: whether ``y(k-1)`` is fed in as well: measured in ``predict``, the model's
             own in ``simulate``.
         nonlinearity: ``tanh`` or ``relu``.
+
+    Raises:
+        TypeError: for a count that is not a whole number.
+        ValueError: for a value out of range, or arguments that do not go together.
+
+    Example:
+        >>> model = RNN(nu=1, ny=1, hidden_size=8)
+        >>> y_hat, state = model(torch.zeros(4, 30, 1))
+        >>> y_hat, state = model(torch.zeros(4, 10, 1), state)  # goes on where it ended
+        >>> y_hat.shape
+        torch.Size([4, 10, 1])
     """
 
     kind: ClassVar[str] = "rnn"
@@ -259,7 +270,15 @@ class RNN(_Recurrent):
 
 
 class GRU(_Recurrent):
-    """Gated recurrent unit; arguments as for ``RNN``, without ``nonlinearity``."""
+    """Gated recurrent unit; arguments as for ``RNN``, without ``nonlinearity``.
+
+    Example:
+        >>> model = GRU(nu=2, ny=1, hidden_size=8, initial_state="encoder", n_init=20)
+        >>> twin = model.fresh(seed=1)
+        >>> twin.take(model)  # twin.describe_as(model): names and units alone
+        >>> twin.n_memory, twin(model.example_input())[0].shape
+        (20, torch.Size([2, 25, 1]))
+    """
 
     kind: ClassVar[str] = "gru"
     layer = nn.GRU
@@ -307,6 +326,10 @@ class LSTM(_Recurrent):
         c(t) = f_c(c(t-1), h(t-1), u(t)),    h(t) = f_h(c(t), h(t-1), u(t))
 
     Source: Hochreiter and Schmidhuber, Neural Computation 9(8), 1997; the gates are torch's.
+
+    Example:
+        >>> LSTM(nu=1, ny=1, hidden_size=8, num_layers=2).state_size  # 2 x 8 hidden, 2 x 8 cells
+        32
     """
 
     kind: ClassVar[str] = "lstm"

@@ -40,6 +40,25 @@ class StateSpace(StatefulModel):
         feedthrough: whether ``y(k)`` depends on ``u(k)`` directly.
         initial_state: ``zero``, ``learned``, ``encoder`` or ``estimated``.
         n_init: measured samples that the encoder sees.
+
+    Raises:
+        TypeError: for a count that is not a whole number.
+        ValueError: for a value out of range, another activation or initial state.
+
+    Example:
+        >>> model = StateSpace(nu=1, ny=1, nx=2, hidden_sizes=(4,), output_hidden_sizes=())
+        >>> y_hat, state = model(torch.zeros(4, 30, 1))
+        >>> y_hat.shape, state[0].shape
+        (torch.Size([4, 30, 1]), torch.Size([4, 2]))
+        >>> import sysid
+        >>> record = sysid.generate("linear", 200)
+        >>> model.describe(record)  # what fit does first, with model.scaling.fit_
+        >>> model.initialise([record])  # A, B, C and D from a subspace estimate
+        >>> model.scoring_start(record)
+        0
+        >>> u, y = (torch.zeros(4, 30, 1) for _ in range(2))
+        >>> next(model.window_sensitivities(u, y)).jacobian.shape
+        torch.Size([4, 30, 1, 36])
     """
 
     kind: ClassVar[str] = "state_space"

@@ -301,6 +301,15 @@ class StatefulModel(Model):
         Args:
             u: ``(n, nu)`` in own units; ``n`` may be 0 where the model has no encoder.
             y: ``(n, ny)``, the measured outputs; not looked at by a model that cannot use them.
+
+        Returns:
+            The tensors of the state, of a batch of one.
+
+        Example:
+            >>> import sysid
+            >>> model = sysid.GRU(nu=1, ny=1, hidden_size=4)
+            >>> [t.shape for t in model.settle(torch.zeros(5, 1), torch.zeros(5, 1))]
+            [torch.Size([1, 1, 4])]
         """
         n = len(y)
         if m := self.n_memory:

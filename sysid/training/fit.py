@@ -20,14 +20,28 @@ from sysid.training.trainer import Trainer
 class FitResult:
     """A trained model and how it came about.
 
-    ``history`` has a row per epoch: epoch, train_loss, valid_loss, learning_rate, seconds, stage.
-    ``best_epoch`` is the one whose weights the model has. ``stopped_because`` is
-    ``max_epochs``, ``patience``, ``seconds``, ``gradient`` or ``step`` (nothing is left to
-    improve), ``diverged`` or ``interrupted``. ``optimiser`` is the one that was used, and why.
-    ``best_loss`` is the mean square at the best epoch: of the validation records' free run, or
-    of the training without them. ``messages`` are what there is to know beside: each time that
-    an epoch diverged and was undone, and whether no epoch gave a stable model. With ``starts`` it
-    is the result of the best one, and all of them are kept in ``starts``.
+    Args:
+        model: the model, with the weights of the best epoch.
+        history: a row per epoch: epoch, train_loss, valid_loss (mean squares in units of the
+            outputs' standard deviation), learning_rate, seconds, stage.
+        best_epoch: the one whose weights the model has.
+        stopped_because: ``max_epochs``, ``patience``, ``seconds``, ``gradient`` or ``step``
+            (nothing is left to improve), ``diverged`` or ``interrupted``.
+        optimiser: the one that was used, and why.
+        best_loss: mean square at the best epoch: of the validation records' free run, or of the
+            training without them.
+        messages: each time that an epoch diverged and was undone, and whether no epoch gave a
+            stable model.
+        starts: of several starts all results, of which this is the best.
+
+    Example:
+        >>> import sysid
+        >>> model = sysid.NARX(nu=1, ny=1, na=2, nb=2, hidden_sizes=(4,))
+        >>> result = sysid.fit(model, sysid.generate("linear", 100), optimiser="lm", max_epochs=3)
+        >>> result.history.columns[:3].tolist(), result.model is model
+        (['epoch', 'train_loss', 'valid_loss'], True)
+        >>> len(result.spread)
+        1
     """
 
     model: Model
@@ -72,6 +86,9 @@ def fit(
             them it is the epoch with the lowest training loss.
         progress: whether to show a progress bar; ``None``: if standard error is a terminal.
         **settings: the keys of a config's ``training`` section, see ``TrainingSettings``.
+
+    Returns:
+        What was reached: see ``FitResult``.
 
     Raises:
         ValueError: for settings that are wrong or do not go with the model and records.

@@ -1,11 +1,28 @@
-"""The progress bar of a training: losses and time left, on a terminal only."""
+"""What a training reports after each epoch, and the bar that shows it on a terminal."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
-from sysid.training.trainer import Epoch
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one pass over the training data reached.
+
+    ``train_loss`` is the mean over the epoch's steps, each before its step; ``valid_loss`` is
+    of the free run after the epoch. Both are mean squares in units of the outputs' standard
+    deviation over the training data. ``stage`` counts the ``horizons`` from 1; the loss itself
+    comes last.
+    """
+
+    epoch: int
+    train_loss: float
+    valid_loss: float
+    learning_rate: float
+    seconds: float
+    stage: int
 
 
 class ProgressBar:

@@ -7,7 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from sysid.training.compatibility import refuse_conflicts, refuse_overlap, resol
 from sysid.training.distributed import Group
 from sysid.training.memory import refuse_too_large
 from sysid.training.optimisers import make_optimiser
+from sysid.training.progress import Epoch
 from sysid.training.settings import TrainingSettings
 from sysid.training.stages import make_loss, training_stages
 
@@ -35,24 +36,6 @@ _EXPLOSION = 1e3
 # After such an epoch the step is so many times smaller, so many times at most.
 _SHRINK = 0.2
 _RETREATS = 5
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What one pass over the training data reached.
-
-    ``train_loss`` is the mean over the epoch's steps, each before its step; ``valid_loss`` is
-    of the free run after the epoch. Both are mean squares in units of the outputs' standard
-    deviation over the training data. ``stage`` counts the ``horizons`` from 1; the loss itself
-    comes last.
-    """
-
-    epoch: int
-    train_loss: float
-    valid_loss: float
-    learning_rate: float
-    seconds: float
-    stage: int
 
 
 class Trainer:
@@ -69,6 +52,20 @@ class Trainer:
     Raises:
         ValueError: if settings, model and records do not go together, or a validation record
             shares samples with a training record.
+
+    Example:
+        >>> import sysid
+        >>> train, valid = sysid.split_time(sysid.generate("linear", 300), 0.3, gap=2)
+        >>> trainer = Trainer(sysid.NARX(nu=1, ny=1, na=2, nb=2), train, valid)
+        >>> for epoch in trainer.epochs():
+        ...     if epoch.epoch == 3:
+        ...         trainer.stop()
+        >>> trainer.stopped_because, len(trainer.frame())
+        ('interrupted', 3)
+        >>> again = Trainer(sysid.NARX(nu=1, ny=1, na=2, nb=2), train, valid)
+        >>> again.load_state_dict(trainer.state_dict())  # goes on with the fourth epoch
+        >>> again.validate() == epoch.valid_loss
+        True
     """
 
     def __init__(
@@ -302,7 +299,11 @@ class Trainer:
         _LOG.warning(message)
 
     def validate(self) -> float:
-        """Return the mean square of the free-run errors over the validation records."""
+        """Return the mean square of the free-run errors over the validation records.
+
+        Raises:
+            ValueError: if no sample of them is scored.
+        """
         std = self.model.scaling.y_std.cpu().numpy()
         weights = np.ones_like(std)
         if self.settings.output_weights is not None:
@@ -378,7 +379,11 @@ class Trainer:
         self._unstable, self._best_unstable = state["unstable"], state["best_unstable"]
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where another trainer with the same model, records and settings was."""
+        """Go on where another trainer with the same model, records and settings was.
+
+        Args:
+            state: what ``state_dict`` returned, with tensors of any device.
+        """
         self.history = [Epoch(**e) for e in state["history"]]
         self.messages = list(state["messages"])
         self.retreats = state["retreats"]
