@@ -13,7 +13,6 @@ from functools import partial
 import numpy as np
 import scipy.linalg
 import torch
-from scipy.linalg.blas import dsyrk
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
@@ -173,18 +172,20 @@ class NormalEquations:
 
 
 class _Sum:
-    """``r'r``, ``J'J`` and ``J'r`` over some blocks; of ``J'J`` the upper triangle."""
+    """``r'r``, ``J'J`` and ``J'r`` over some blocks."""
 
     def __init__(self, columns: int) -> None:
         self.value = 0.0
-        self.matrix = np.zeros((columns, columns), order="F")
+        self.matrix = np.zeros((columns, columns))
         self.vector = np.zeros(columns)
 
     def add(self, error: Tensor, jacobian: Tensor) -> None:
         """Add a block."""
         r, j = error.double().numpy(), jacobian.double().numpy()
         self.value += float(r @ r)
-        self.matrix = dsyrk(1.0, j.T, beta=1.0, c=self.matrix, overwrite_c=True)
+        # One operand twice: NumPy takes syrk, half the work of gemm. SciPy's own would add at
+        # once, but it keeps the interpreter's lock.
+        self.matrix += j.T @ j
         self.vector += j.T @ r
 
 
@@ -229,8 +230,7 @@ def _lend_a_hand(unfinished: deque[tuple[Future[None], Callable[[], None]]], mos
 
 def _equations(parts: Sequence[_Sum], count: int) -> NormalEquations:
     """Return the equations of one stretch: its own columns are those after ``count``."""
-    upper = np.sum([p.matrix for p in parts], axis=0)
-    matrix = np.triu(upper) + np.triu(upper, 1).T
+    matrix = np.sum([p.matrix for p in parts], axis=0)
     vector = np.sum([p.vector for p in parts], axis=0)
     own = StateEquations(matrix[:count, count:], matrix[count:, count:], vector[count:])
     return NormalEquations(
