@@ -347,7 +347,9 @@ def _search(
         records,
         n_init,
         lambda candidate: _config(section, candidate, seed),
-        Candidates(train, looked_at.suggestion, n_init),
+        Candidates(
+            train, looked_at.suggestion, n_init, integrates="integration" in looked_at.topics
+        ),
         deadline,
         tell or (lambda row: None),
     )

@@ -11,6 +11,7 @@ from sysid.data.records import Record
 
 _ORDERS = (1, 2, 3, 4, 6, 8)
 _LM_SAMPLES = 400_000  # above, J'J over everything takes longer than it is worth
+_PIECES = (100, 20, 5)  # that a record of a plant that integrates is cut into, one after the other
 _WINDOWS = 64  # a step of Adam
 
 
@@ -48,14 +49,22 @@ class Candidates:
         records: the training part.
         suggestion: orders and windows by advice on them; ``None`` where the data allow none.
         n_init: samples that a simulation may start from.
+        integrates: whether the plant does, so that a free run from the start is learned in pieces
+            that get longer.
     """
 
-    def __init__(self, records: list[Record], suggestion: Suggestion | None, n_init: int) -> None:
+    def __init__(
+        self,
+        records: list[Record],
+        suggestion: Suggestion | None,
+        n_init: int,
+        integrates: bool = False,
+    ) -> None:
         self.samples = sum(len(r) for r in records)
         self.longest = max(len(r) for r in records)
         self.nu = records[0].nu
         self.suggestion = suggestion
-        self.n_init = n_init
+        self.n_init, self.integrates = n_init, integrates
 
     def linear(self) -> Iterator[Candidate]:
         """Yield linear models of several orders: what each nonlinear one has to beat."""
@@ -92,9 +101,9 @@ class Candidates:
             for change in (1, -1):
                 value = model[order] + change
                 if value >= 1:
-                    both = {"na": value, "nb": max(value, model["nk"])} if order == "na" else {}
-                    yield Candidate(model | ({order: value} | both), training, best.seed)
-        if training["optimiser"] == "lm":
+                    both = {"nb": model["nb"] + change} if order == "na" and self.nu else {}
+                    yield Candidate(model | {order: value} | both, training, best.seed)
+        if training.get("optimiser") == "lm":
             decay = training.get("weight_decay", 0.0)
             for value in (1e-3, 1e-4) if not decay else (decay / 10, 0.0):
                 yield Candidate(model, training | {"weight_decay": value}, best.seed)
@@ -109,7 +118,11 @@ class Candidates:
 
     def _state_space(self, nx: int, hidden: tuple[int, ...]) -> Candidate:
         model = {"kind": "state_space", "nx": nx, "hidden_sizes": list(hidden)}
-        return Candidate(model, self._second_order())
+        training = self._second_order()
+        if self.integrates and self.longest >= 2 * _PIECES[0]:
+            pieces = [self.longest // share for share in _PIECES]
+            training |= {"horizons": pieces, "horizon_epochs": 15 if hidden else 5}
+        return Candidate(model, training)
 
     def _narx(self, order: int, hidden: tuple[int, ...]) -> Candidate:
         nk = min(self.suggestion.nk if self.suggestion else 0, 5) if self.nu else 0
