@@ -24,6 +24,7 @@ from .data.subsequences import Subsequences as Subsequences
 from .data.systems import generate as generate
 from .deploy.export import export as export
 from .deploy.stream import Stream as Stream
+from .experiment.auto import auto as auto
 from .metrics import fit_index as fit_index
 from .metrics import mae as mae
 from .metrics import nrmse as nrmse

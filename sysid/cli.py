@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sysid.commands import deploy, search
+from sysid.commands import benchmark, deploy, search, training
 from sysid.commands.options import (
     ADVICE_HELP,
     DATA_HELP,
@@ -25,7 +23,7 @@ from sysid.commands.options import (
     parse_horizons,
     split_names,
 )
-from sysid.terminal import json_rows, print_advice, print_json, print_scores
+from sysid.terminal import fail, json_rows, print_advice, print_json, print_scores
 
 app = typer.Typer(
     help="System identification with PyTorch: from a data file to a simulated model.",
@@ -51,8 +49,13 @@ class _State:
     epilog="Example: sysid train configs/quickstart.yaml --set training.learning_rate=1e-3"
 )
 def train(
-    config: Annotated[
-        Path | None, typer.Argument(help="A YAML config; see configs/. That of DIR with --resume.")
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[CONFIG | DATA...]",
+            help="A YAML config, see configs/; that of DIR with --resume. With --auto: data "
+            "files, or the name of an official benchmark.",
+        ),
     ] = None,
     overrides: SetOption = None,
     out: Annotated[Path | None, typer.Option(help="Run directory to write.")] = None,
@@ -60,74 +63,67 @@ def train(
     resume: Annotated[
         Path | None, typer.Option(help="Run directory of an interrupted training to go on with.")
     ] = None,
+    auto: Annotated[
+        bool, typer.Option("--auto", help="Look at data and decide, in place of a config.")
+    ] = False,
+    test: Annotated[
+        list[str] | None, typer.Option("--test", help="With --auto: data files to score.")
+    ] = None,
+    budget: Annotated[
+        float | None, typer.Option(metavar="MINUTES", help="With --auto: time to take; 10.")
+    ] = None,
+    u: ColumnsU = None,
+    y: ColumnsY = None,
+    time: TimeOption = None,
+    sampling_time: StepOption = None,
+    n_init: InitOption = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train what a config describes and leave a run directory.
+    """Train what a config describes, or what --auto finds, and leave a run directory.
 
     Ctrl-C and SIGTERM end the training early and save its state. Exit codes: 0 done, 1 diverged
     or interrupted, 2 the request was wrong.
     """
-    from sysid.experiment.config import read_config
-    from sysid.experiment.run import train_config
-
-    changes = list(overrides or [])
-    if device is not None:
-        changes.append(f"training.device={device}")
-    if config is None:
-        if resume is None:
-            raise ValueError("CONFIG must be given, unless --resume names a run directory")
-        config = resume / "config.yaml"
-    parsed = read_config(config, changes)
-    run = train_config(
-        parsed,
-        resume if resume is not None else out,
-        data_dir=data_dir,
-        progress=False if as_json else None,
-        resume=resume is not None,
-    )
-    if run is None:  # another process leads, and prints
-        return
-    files = {
-        "run": run.directory,
-        "model": run.directory / "model.safetensors",
-        "figure": run.directory / "simulation.png",
-        "report": run.directory / "report.html",
+    of_auto = {
+        "--test": test,
+        "--budget": budget,
+        "--u": u,
+        "--y": y,
+        "--time": time,
+        "--sampling-time": sampling_time,
+        "--n-init": n_init,
     }
-    result = run.result
-    if as_json:
-        print_json(
-            {
-                "files": {k: str(v) for k, v in files.items()},
-                "seconds": run.seconds,
-                "epochs": len(result.history),
-                "best_epoch": result.best_epoch,
-                "stopped_because": result.stopped_because,
-                "optimiser": result.optimiser,
-                "starts": json_rows(result.spread) if result.starts else [],
-                "messages": list(result.messages),
-                "scores": json_rows(run.scores),
-            }
+    if auto:
+        if overrides or device is not None or resume is not None:
+            raise ValueError("--set, --device and --resume must be left out with --auto")
+        training.train_automatically(
+            sources or [],
+            test or [],
+            split_names(u),
+            split_names(y),
+            time,
+            sampling_time,
+            n_init,
+            10.0 if budget is None else budget,
+            out,
+            data_dir,
+            as_json,
         )
-    else:
-        print_scores(run.scores, f"{parsed.name}: fit per output")
-        print(
-            f"{len(result.history)} epochs in {run.seconds:.1f} s, stopped because of "
-            f"{result.stopped_because}, best epoch {result.best_epoch}"
-        )
-        print(f"optimiser: {result.optimiser}")
-        if result.starts:
-            print(result.spread.to_string(index=False))
-        for name, path in files.items():
-            print(f"{name + ':':8}{path}")
-    if result.stopped_because == "interrupted":
-        _fail(
-            f"interrupted after epoch {len(result.history)}; the best model so far is kept; "
-            f"go on with: sysid train --resume {run.directory}",
-            1,
-        )
-    if result.stopped_because == "diverged":
-        _fail("training diverged; the best weights are kept; lower training.learning_rate", 1)
+        return
+    if given := [name for name, value in of_auto.items() if value is not None]:
+        raise ValueError(f"{', '.join(given)} must come with --auto; a config has its own section")
+    if len(sources or []) > 1:
+        raise ValueError(f"CONFIG must be one file, got {sources}; use --auto to train on data")
+    training.train_by_config(
+        Path(sources[0]) if sources else None,
+        list(overrides or []),
+        out,
+        device,
+        resume,
+        data_dir,
+        as_json,
+    )
 
 
 @app.command(epilog="Example: sysid evaluate runs/quickstart new.csv --horizons 1,10")
@@ -308,6 +304,7 @@ def generate(
 
 app.command(epilog="Example: sysid export runs/quickstart -o plant.c")(deploy.export)
 app.command(epilog="Example: sysid smooth runs/smoother measured.csv -o y.csv")(deploy.smooth)
+app.command(epilog="Example: sysid benchmark silverbox --seeds 1")(benchmark.benchmark)
 app.command(epilog="Example: sysid sweep configs/lstm_sweep.yaml --workers 4")(search.sweep)
 
 
@@ -318,25 +315,19 @@ def main() -> None:
     except (ValueError, TypeError, OSError, ImportError) as error:
         if _State.debug:
             raise
-        _fail(_message(error), 2)
+        fail(_message(error), 2)
     except Exception as error:
         if _State.debug:
             raise
         if type(error).__module__.startswith("sysid."):  # it says what there is to say
-            _fail(str(error), 1)
-        _fail(f"the work failed: {type(error).__name__}: {error}; --debug shows where", 1)
+            fail(str(error), 1)
+        fail(f"the work failed: {type(error).__name__}: {error}; --debug shows where", 1)
 
 
 def _message(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return str(error)
-
-
-def _fail(message: str, code: int) -> None:
-    if os.environ.get("RANK", "0") == "0":  # of torchrun's processes one speaks for all
-        print(f"sysid: {message}", file=sys.stderr)
-    raise SystemExit(code)
 
 
 if __name__ == "__main__":

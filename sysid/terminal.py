@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 
 def print_json(document: dict[str, Any]) -> None:
@@ -80,3 +81,10 @@ def print_table(
     for row in rows:
         table.add_row(*row)
     console.print(table)
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Say why in one line and end with an exit code."""
+    if os.environ.get("RANK", "0") == "0":  # of torchrun's processes one speaks for all
+        print(f"sysid: {message}", file=sys.stderr)
+    raise SystemExit(code)

@@ -251,7 +251,9 @@ def _model_problems(section: Any, training: TrainingSettings | None) -> list[str
         return []
     return [
         f"training.{key} {message}"
-        for key, message in training.conflicts(kind, model.losses, model.n_memory)
+        for key, message in training.conflicts(
+            kind, model.losses, model.n_memory, model.estimates_state
+        )
     ]
 
 

@@ -78,32 +78,63 @@ def load_data(config: Config, data_dir: str | None = None, gap: int | None = Non
     return Data(train, valid, test)
 
 
+def load_records(config: Config, data_dir: str | None = None) -> tuple[list[Record], int]:
+    """Return the training records that a config names, whole, and ``n_init`` of test data."""
+    train, test = _named_records(config.data, data_dir)
+    return train, _n_init(config.data, test)
+
+
+def held_out(
+    config: Config, records: list[Record], n_init: int, gap: int | None = None
+) -> tuple[list[Record], list[Record]]:
+    """Split training records in time, as the config says.
+
+    Args:
+        config: a config whose validation part is a fraction.
+        records: the whole records.
+        n_init: samples that held-out data are simulated from, as test data will be.
+        gap: as for ``load_data``.
+    """
+    section = config.data
+    if not isinstance(section.valid, Fraction):
+        raise ValueError(f"data.valid must be a fraction to hold out, got {section.valid}")
+    if gap is None:
+        model = config.build_model(records[0].nu, records[0].ny)
+        gap = split_gap(config.training, model)
+        _refuse_longer_than(records, config.training, model)
+    train, valid = split_time(records, section.valid.fraction, gap)
+    return train, [v.replace(n_init=n_init) for v in valid]
+
+
 def _named_data(config: Config, data_dir: str | None, gap: int | None) -> Data:
     section = config.data
-    test: list[Record]
-    n_init = 0
-    if isinstance(section, FilesData):
-        train = [_read(p, section) for p in section.train]
-        test = [_read(p, section).replace(n_init=section.n_init) for p in section.test]
-        n_init = section.n_init
-        if isinstance(section.valid, list):
-            valid = [_read(p, section).replace(n_init=n_init) for p in section.valid]
-            return Data(train, valid, test)
-    elif isinstance(section, BenchmarkData):
-        benchmark = load_benchmark(section.name, data_dir)
-        train, test = benchmark.train, benchmark.test
-        n_init = test[0].n_init
-    else:
-        train, test = [_generated(section, 0, "train")], [_generated(section, 1, "test")]
-    if not isinstance(section.valid, Fraction):
+    train, test = _named_records(section, data_dir)
+    if isinstance(section, FilesData) and isinstance(section.valid, list):
+        valid = [_read(p, section).replace(n_init=section.n_init) for p in section.valid]
+        return Data(train, valid, test)
+    if section.valid is None:
         return Data(train, [], test)
-    if gap is None:
-        model = config.build_model(train[0].nu, train[0].ny)
-        gap = split_gap(config.training, model)
-        _refuse_longer_than(train, config.training, model)
-    train, valid = split_time(train, section.valid.fraction, gap)
-    # Held-out data are simulated as test data will be.
-    return Data(train, [v.replace(n_init=n_init) for v in valid], test)
+    train, valid = held_out(config, train, _n_init(section, test), gap)
+    return Data(train, valid, test)
+
+
+def _n_init(section: FilesData | BenchmarkData | SystemData, test: list[Record]) -> int:
+    if isinstance(section, FilesData):
+        return section.n_init
+    return test[0].n_init if isinstance(section, BenchmarkData) else 0
+
+
+def _named_records(
+    section: FilesData | BenchmarkData | SystemData, data_dir: str | None
+) -> tuple[list[Record], list[Record]]:
+    """Return training and test records."""
+    if isinstance(section, FilesData):
+        test = [_read(p, section).replace(n_init=section.n_init) for p in section.test]
+        return [_read(p, section) for p in section.train], test
+    if isinstance(section, BenchmarkData):
+        benchmark = load_benchmark(section.name, data_dir)
+        return benchmark.train, benchmark.test
+    return [_generated(section, 0, "train")], [_generated(section, 1, "test")]
 
 
 def _refuse_longer_than(records: list[Record], settings: TrainingSettings, model: Model) -> None:

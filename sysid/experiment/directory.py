@@ -66,6 +66,11 @@ def new_directory(out: Path) -> Path:
     return path
 
 
+def next_directory(name: str) -> Path:
+    """Return a new directory ``runs/NAME``, with a number where that exists."""
+    return _made(None, name)
+
+
 def is_begun(path: Path) -> bool:
     """Return whether a directory holds a run that can be gone on with."""
     return (path / CHECKPOINT_FILE).is_file()

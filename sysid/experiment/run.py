@@ -54,6 +54,7 @@ def train_config(
     data_dir: str | None = None,
     progress: bool | None = None,
     resume: bool = False,
+    state: dict[str, Any] | None = None,
 ) -> Run | None:
     """Train what a config describes and leave a run directory.
 
@@ -67,6 +68,7 @@ def train_config(
         data_dir: where benchmark files are looked for first.
         progress: whether to show a progress bar; ``None``: on a terminal.
         resume: go on from the checkpoint in ``out``.
+        state: of a trainer with the same config and data, to go on from.
 
     Returns:
         The run; ``None`` in a process that does not lead.
@@ -86,12 +88,14 @@ def train_config(
         data = load_data(config, data_dir)
         model = config.build_model(data.train[0].nu, data.train[0].ny)
         trainer = Trainer(model, data.train, data.valid or None, config.settings(), group)
+        if state is not None:
+            trainer.load_state_dict(state)
         for record in data.test:
             model.check_record(record)
         if group.leads:
             return _lead(trainer, config, data, out, resume, progress, started)
-        if (state := group.agree(None)) is not None:
-            trainer.load_state_dict(state)
+        if (begun := group.agree(None)) is not None:
+            trainer.load_state_dict(begun)
         run_to_end(trainer, progress=False)
         return None
 

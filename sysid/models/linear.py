@@ -42,9 +42,10 @@ def estimate_state_space(
     """Estimate a linear model of order ``nx`` whose simulation is near the measured outputs.
 
     Of a subspace estimate, which also works for a plant that integrates or runs in closed loop,
-    and of a balanced realisation of the regularised impulse response, which is the better one
-    where what is not linear looks like noise, the one with the smaller simulation error on the
-    records. ``C``, ``D`` and the constant are fitted to the simulated states by least squares.
+    of a balanced realisation of the regularised impulse response, which is the better one
+    where what is not linear looks like noise, and of an estimate of the outputs' changes behind
+    an exact integrator, the one with the smallest simulation error on the records. ``C``, ``D``
+    and the constant are fitted to the simulated states by least squares.
 
     Args:
         blocks: ``(u, y)`` of each record, ``(N, nu)`` and ``(N, ny)``, near zero mean. Rows
@@ -64,6 +65,7 @@ def estimate_state_space(
         return replace(subspace, A=_stable(subspace.A, _RADII[0]))
     candidates = [replace(subspace, A=_stable(subspace.A, r)) for r in _RADII]
     candidates += _from_impulse_response(blocks, nx, feedthrough)
+    candidates += _integrating(blocks, nx)
     tried = [_with_fitted_outputs(c, blocks, feedthrough) for c in candidates]
     return min(tried, key=lambda pair: pair[1])[0]
 
@@ -82,6 +84,33 @@ def _from_impulse_response(
         return []
     a, b, c, d = balanced_realisation(response, nx)
     return [LinearStateSpace(_stable(a, _RADII[0]), b, c, d, np.zeros(ny))]
+
+
+def _integrating(blocks: list[tuple[Array, Array]], nx: int) -> list[LinearStateSpace]:
+    """Return the model whose outputs are the sums of what a smaller one puts out.
+
+        y(k+1) = y(k) + C z(k) + D u(k),   z(k+1) = A z(k) + B u(k)
+
+    An estimate of the outputs themselves finds such a pole only nearly, and a small error of it
+    adds up over a record.
+    """
+    ny = blocks[0][1].shape[1]
+    inner = nx - ny
+    if inner < 1:
+        return []
+    changes = [(u[:-1], np.diff(y, axis=0)) for u, y in blocks]
+    size = np.nanstd(np.vstack([y for _, y in changes]), axis=0)
+    if not (size > 0).all():
+        return []
+    try:
+        found = subspace_estimate([(u, y / size) for u, y in changes], inner)
+    except ValueError:
+        return []
+    to_sum, through = found.C * size[:, None], found.D * size[:, None]
+    a = np.block([[np.eye(ny), to_sum], [np.zeros((inner, ny)), _stable(found.A, _RADII[0])]])
+    c = np.hstack([np.eye(ny), np.zeros((ny, inner))])
+    b = np.vstack([through, found.B])
+    return [LinearStateSpace(a, b, c, np.zeros((ny, b.shape[1])), np.zeros(ny))]
 
 
 def _with_fitted_outputs(

@@ -99,6 +99,11 @@ class Model(nn.Module, ABC):
         return 0
 
     @property
+    def estimates_state(self) -> bool:
+        """Whether the state that a record starts from is estimated for each record."""
+        return False
+
+    @property
     def baseline_orders(self) -> tuple[int, int, int]:
         """Orders of the linear ARX model that this one is compared with."""
         return (10, 10 if self.nu else 0, 0)

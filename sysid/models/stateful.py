@@ -98,6 +98,11 @@ class StatefulModel(Model):
         return self.n_init
 
     @property
+    def estimates_state(self) -> bool:
+        """With ``initial_state="estimated"``."""
+        return self.initial_state == "estimated"
+
+    @property
     def output_error(self) -> bool:
         """Fed with inputs alone, without an encoder, it never sees a measured output."""
         return not self.feedback and self.encoder is None
@@ -292,7 +297,7 @@ class StatefulModel(Model):
         if y is not None and self.feedback:
             y_before = _delayed(y[None])
         if y is not None and self.initial_state == "estimated" and n_init:
-            state = self._from_numbers(self._estimated_state(u[:n_init], y)[None])
+            state = self._from_numbers(self.estimated_state(u[:n_init], y)[None])
         return self._continue(u[None], state, y_before)[0][0]
 
     def settle(self, u: Tensor, y: Tensor) -> Carried:
@@ -321,13 +326,13 @@ class StatefulModel(Model):
         if n == 0:
             return state
         if self.initial_state == "estimated":
-            state = self._from_numbers(self._estimated_state(u, y)[None])
+            state = self._from_numbers(self.estimated_state(u, y)[None])
         if not self.feedback:
             return self._continue(u[None], state)[1]
         _, (*hidden, _) = self._continue(u[None], state, _delayed(y[None])[:, :n])
         return (*hidden, y[None, -1].nan_to_num())
 
-    def _estimated_state(self, u: Tensor, y: Tensor) -> Tensor:
+    def estimated_state(self, u: Tensor, y: Tensor) -> Tensor:
         """Return the initial state, ``(state_size,)``, that fits measured ``y`` best."""
         y_before = _delayed(y.nan_to_num()[None]) if self.feedback else None
 

@@ -12,7 +12,7 @@ from sysid.training.settings import TrainingSettings
 
 def refuse_conflicts(model: Model, settings: TrainingSettings) -> None:
     """Refuse settings that do not go with the model."""
-    conflicts = settings.conflicts(model.kind, model.losses, model.n_memory)
+    conflicts = settings.conflicts(model.kind, model.losses, model.n_memory, model.estimates_state)
     if settings.optimiser == "lm" and not model.causal:
         conflicts.append(
             ("optimiser", "must be another than lm for a bidirectional model, got lm; use lbfgs")

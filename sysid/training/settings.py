@@ -32,6 +32,12 @@ class TrainingSettings(BaseModel):
         description="samples between cuts of the gradient, the state carried on "
         "(loss: full_sequence); null for none",
     )
+    restart: int | None = Field(
+        None,
+        ge=2,
+        description="samples of a piece of a record that starts by itself, from a state of its "
+        "own or from measured outputs (loss: full_sequence); null for whole records",
+    )
     batch_size: int | None = Field(
         None, ge=1, description="windows, rows or records a step; null for all at once"
     )
@@ -91,8 +97,17 @@ class TrainingSettings(BaseModel):
             return self.learning_rate
         return {"sgd": 1e-2, "lbfgs": 1.0, "lm": 1.0}.get(self.optimiser, 1e-3)
 
-    def conflicts(self, kind: str, losses: tuple[str, ...], n_memory: int) -> list[tuple[str, str]]:
-        """Return ``(key, message)`` of each setting that the model or the others rule out."""
+    def conflicts(
+        self, kind: str, losses: tuple[str, ...], n_memory: int, estimates_state: bool
+    ) -> list[tuple[str, str]]:
+        """Return ``(key, message)`` of each setting that the model or the others rule out.
+
+        Args:
+            kind: of the model.
+            losses: that it can be trained by.
+            n_memory: measured samples that it starts from.
+            estimates_state: whether a piece of a record has an initial state of its own.
+        """
         out = []
         if self.loss is not None and self.loss not in losses:
             out.append(("loss", f"must be one of {', '.join(losses)} for {kind}, got {self.loss}"))
@@ -112,20 +127,38 @@ class TrainingSettings(BaseModel):
             out.append(("truncate", f"needs loss full_sequence, got {loss}"))
         if self.truncate is not None and self.truncate <= first:
             out.append(("truncate", f"must be more than {first} samples, got {self.truncate}"))
-        if self.horizons and n_memory == 0 and self.washout == 0 and kind != "ffn":
+        starts = n_memory > 0 or estimates_state or kind == "ffn"
+        if self.horizons and not starts and self.washout == 0:
             out.append(
                 (
                     "horizons",
-                    f"must be empty for {kind} without washout or encoder: its windows "
-                    "start from the wrong state",
+                    f"must be empty for {kind} without washout, encoder or estimated state: its "
+                    "windows start from the wrong state",
                 )
             )
+        out += self._restart_conflicts(kind, loss, first, starts)
         if self.horizons and loss == "one_step":
             out.append(("horizons", f"must be empty with loss one_step, got {self.horizons}"))
         epochs = type(self).model_fields["horizon_epochs"].default
         if self.horizon_epochs != epochs and not self.horizons:
             out.append(("horizon_epochs", f"needs horizons, got {self.horizon_epochs} without any"))
         return out + self._optimiser_conflicts()
+
+    def _restart_conflicts(
+        self, kind: str, loss: str, first: int, starts: bool
+    ) -> list[tuple[str, str]]:
+        if self.restart is None:
+            return []
+        out = []
+        if loss != "full_sequence":
+            out.append(("restart", f"needs loss full_sequence, got {loss}"))
+        if self.truncate is not None:
+            out.append(("restart", "must be null with truncate, which carries the state on"))
+        if not starts:
+            out.append(("restart", f"must be null for {kind} without encoder or estimated state"))
+        if self.restart <= first:
+            out.append(("restart", f"must be more than {first} samples, got {self.restart}"))
+        return out
 
     def _optimiser_conflicts(self) -> list[tuple[str, str]]:
         """Return ``(key, message)`` of what goes with another optimiser than the one chosen."""

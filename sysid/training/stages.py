@@ -25,26 +25,31 @@ def training_stages(model: Model, settings: TrainingSettings) -> list[TrainingSe
 
     In a stage of horizon ``h`` the loss scores ``h`` steps of free run from measured samples, in
     windows that do not overlap in what they score; where outputs are fed back and nothing has to
-    wash out, one step is the one-step loss. A free run that would explode at first is so
-    learned step by step, from weights that already predict.
+    wash out, one step is the one-step loss. A model whose initial state is estimated goes through
+    pieces of ``h`` samples, each from a state of its own. A free run that would explode at first
+    is so learned step by step, from weights that already predict.
     """
     first = max(settings.washout, model.n_memory)
     seconds = None
     if settings.seconds is not None and settings.horizons:
         seconds = settings.seconds / 2 / len(settings.horizons)
     out = []
+    pieces = model.estimates_state and first == 0
     for horizon in settings.horizons:
         one_step = horizon == 1 and "one_step" in model.losses
         out.append(
             settings.model_copy(
-                update={
-                    "loss": "one_step" if one_step else "subsequence",
-                    "length": first + horizon,
-                    "stride": horizon,
-                    "truncate": None,
-                    "max_epochs": settings.horizon_epochs,
-                    "seconds": seconds,
-                }
+                update=(
+                    {"loss": "full_sequence", "restart": max(horizon, 2)}
+                    if pieces
+                    else {
+                        "loss": "one_step" if one_step else "subsequence",
+                        "length": first + horizon,
+                        "stride": horizon,
+                        "restart": None,
+                    }
+                )
+                | {"truncate": None, "max_epochs": settings.horizon_epochs, "seconds": seconds}
             )
         )
     return [*out, settings]

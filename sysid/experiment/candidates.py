@@ -1,0 +1,158 @@
+"""Candidates: models and trainings that an automatic search tries, and what is near a good one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sysid.analysis.advice import Suggestion
+from sysid.data.records import Record
+
+_ORDERS = (1, 2, 3, 4, 6, 8)
+_LM_SAMPLES = 400_000  # above, J'J over everything takes longer than it is worth
+_PIECES = (100, 20, 5)  # that a record of a plant that integrates is cut into, one after the other
+_WINDOWS = 64  # a step of Adam
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model section and a training section of a config, and the seed of the weights."""
+
+    model: dict[str, Any]
+    training: dict[str, Any]
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """Its family and sizes in a few words."""
+        model = self.model
+        hidden = model.get("hidden_sizes", ())
+        sizes = {
+            "state_space": ("nx",),
+            "narx": ("na", "nb", "nk"),
+        }.get(model["kind"], ("hidden_size",))
+        words = [model["kind"], *(f"{s}={model[s]}" for s in sizes if model.get(s))]
+        if "hidden_sizes" in model:
+            words.append(f"hidden={'x'.join(map(str, hidden))}" if hidden else "linear")
+        if decay := self.training.get("weight_decay"):
+            words.append(f"decay={decay:g}")
+        if self.seed:
+            words.append(f"seed={self.seed}")
+        return " ".join(words)
+
+
+class Candidates:
+    """What is tried for some records, from simple to rich.
+
+    Args:
+        records: the training part.
+        suggestion: orders and windows by advice on them; ``None`` where the data allow none.
+        n_init: samples that a simulation may start from.
+        integrates: whether the plant does, so that a free run from the start is learned in pieces
+            that get longer.
+    """
+
+    def __init__(
+        self,
+        records: list[Record],
+        suggestion: Suggestion | None,
+        n_init: int,
+        integrates: bool = False,
+    ) -> None:
+        self.samples = sum(len(r) for r in records)
+        self.longest = max(len(r) for r in records)
+        self.nu = records[0].nu
+        self.suggestion = suggestion
+        self.n_init, self.integrates = n_init, integrates
+
+    def linear(self) -> Iterator[Candidate]:
+        """Yield linear models of several orders: what each nonlinear one has to beat."""
+        for order in _ORDERS:
+            if self.nu and order <= self.longest // 20:
+                yield self._state_space(order, ())
+        for order in self._lags():
+            yield self._narx(order, ())
+
+    def nonlinear(self, ranked: list[Candidate]) -> Iterator[Candidate]:
+        """Yield networks of the orders of the best linear models, given the best first."""
+        orders = [c.model["nx"] for c in ranked if c.model["kind"] == "state_space"][:2]
+        for order in orders:
+            for hidden in (4, 12):
+                yield self._state_space(order, (hidden,))
+        for order in self._lags():
+            for hidden in (6, 20):
+                yield self._narx(order, (hidden,))
+        if (gru := self._gru()) is not None:
+            yield gru
+
+    def near(self, best: Candidate) -> Iterator[Candidate]:
+        """Yield changes of one thing in a good candidate."""
+        model, training = best.model, best.training
+        if model["kind"] == "gru":
+            for size in (model["hidden_size"] * 2, max(model["hidden_size"] // 2, 4)):
+                yield Candidate(model | {"hidden_size": size}, training, best.seed)
+        elif model["hidden_sizes"]:
+            (hidden,) = model["hidden_sizes"]
+            for size in (round(1.6 * hidden), max(round(hidden / 1.6), 2)):
+                yield Candidate(model | {"hidden_sizes": [size]}, training, best.seed)
+        order = "nx" if "nx" in model else "na" if "na" in model else ""
+        if order:
+            for change in (1, -1):
+                value = model[order] + change
+                if value >= 1:
+                    both = {"nb": model["nb"] + change} if order == "na" and self.nu else {}
+                    yield Candidate(model | {order: value} | both, training, best.seed)
+        if training.get("optimiser") == "lm":
+            decay = training.get("weight_decay", 0.0)
+            for value in (1e-3, 1e-4) if not decay else (decay / 10, 0.0):
+                yield Candidate(model, training | {"weight_decay": value}, best.seed)
+        for seed in range(best.seed + 1, best.seed + 3):
+            yield Candidate(model, training, seed)
+
+    def _lags(self) -> list[int]:
+        orders = {2, 5}
+        if self.suggestion is not None:
+            orders.add(min(max(self.suggestion.na, 1), 12))
+        return sorted(o for o in orders if o <= max(self.longest // 20, 1))
+
+    def _state_space(self, nx: int, hidden: tuple[int, ...]) -> Candidate:
+        model = {"kind": "state_space", "nx": nx, "hidden_sizes": list(hidden)}
+        training = self._second_order()
+        if self.integrates and self.longest >= 2 * _PIECES[0]:
+            pieces = [self.longest // share for share in _PIECES]
+            training |= {"horizons": pieces, "horizon_epochs": 15 if hidden else 5}
+        return Candidate(model, training)
+
+    def _narx(self, order: int, hidden: tuple[int, ...]) -> Candidate:
+        nk = min(self.suggestion.nk if self.suggestion else 0, 5) if self.nu else 0
+        model = {"kind": "narx", "na": order, "nb": nk + order if self.nu else 0, "nk": nk}
+        growing = [h for h in (1, 10, 100) if 10 * h <= self.longest]
+        horizons = {"horizons": growing, "horizon_epochs": 6 if hidden else 3}
+        return Candidate(model | {"hidden_sizes": list(hidden)}, self._second_order() | horizons)
+
+    def _second_order(self) -> dict[str, Any]:
+        optimiser = "lm" if self.samples <= _LM_SAMPLES else "lbfgs"
+        return {"loss": "full_sequence", "optimiser": optimiser}
+
+    def _gru(self) -> Candidate | None:
+        """Return a recurrent network that starts from measured samples, on windows."""
+        if self.suggestion is None or not self.nu:
+            return None
+        start = max(self.n_init, 1)
+        length = max(self.suggestion.length, 3 * start)
+        if self.samples < 20 * length or length > self.longest:
+            return None
+        training = {
+            "loss": "subsequence",
+            "length": length,
+            "stride": max(length // 10, 1),
+            "batch_size": _WINDOWS,
+            "optimiser": "adam",
+            "learning_rate": 4e-3,
+            "clip": 1.0,
+        }
+        return Candidate(
+            {"kind": "gru", "hidden_size": 24, "initial_state": "encoder", "n_init": start},
+            training,
+        )

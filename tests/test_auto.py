@@ -1,0 +1,157 @@
+"""The automatic search: what it finds, that its config repeats it, what it does not look at."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from systems import two_by_two
+from typer.testing import CliRunner
+
+import sysid
+from sysid.analysis.advice import Suggestion
+from sysid.cli import app
+from sysid.data.records import Record
+from sysid.experiment.auto import Automatic, auto_sources
+from sysid.experiment.candidates import Candidate, Candidates
+from sysid.experiment.config import read_config
+from sysid.experiment.run import train_config
+
+TICK = 0.02  # seconds that each look at the clock takes
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock of its own: what is found does not depend on the machine."""
+    ticks = itertools.count()
+    fake = SimpleNamespace(perf_counter=lambda: TICK * next(ticks))
+    monkeypatch.setattr("sysid.experiment.auto.time", fake)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("auto")
+    for name, seed in (("a", 1), ("b", 2), ("test", 3)):
+        frame = sysid.generate("duffing", 500, seed=seed, noise=0.01).to_frame()
+        frame.columns = ["t", "u", "y"]
+        frame.to_csv(folder / f"{name}.csv", index=False)
+    frame = pd.read_csv(folder / "test.csv")
+    frame["y"] = 1e3 * np.random.default_rng(0).standard_normal(len(frame))
+    frame.to_csv(folder / "poison.csv", index=False)
+    return folder
+
+
+def search(files: Path, out: Path, test: str = "test") -> Automatic:
+    train = [str(files / "a.csv"), str(files / "b.csv")]
+    return auto_sources(train, [str(files / f"{test}.csv")], budget=0.15, out=out)
+
+
+@pytest.mark.usefixtures("clock")
+def test_it_beats_linear_models_repeats_itself_and_never_looks_at_test_data(
+    files: Path, tmp_path: Path
+) -> None:
+    found = search(files, tmp_path / "run")
+    tried = found.tried
+    assert list(tried.valid_rmse) == sorted(tried.valid_rmse), "the best come first"
+    linear = tried[tried.candidate.str.endswith("linear")].valid_rmse.min()
+    assert tried.valid_rmse[0] < 0.5 * linear
+    assert {c.split()[0] for c in tried.candidate} >= {"state_space", "narx"}
+    assert len(pd.read_csv(tmp_path / "run" / "tried.csv")) == len(tried)
+
+    again = train_config(read_config(tmp_path / "run" / "config.yaml"), tmp_path / "again")
+    poisoned = search(files, tmp_path / "poisoned", "poison")
+    assert again is not None
+    for other in (again.result.model, poisoned.model):
+        weights, same = found.model.state_dict(), other.state_dict()
+        assert all(torch.equal(weights[key], same[key]) for key in weights)
+    figures = [
+        json.loads((tmp_path / name / "metrics.json").read_text())
+        for name in ("run", "again", "poisoned")
+    ]
+    assert figures[0] == figures[1]
+    assert figures[0]["valid"] == figures[2]["valid"]
+    test, poison = figures[0]["test"]["test"], figures[2]["test"]["poison"]
+    assert poison["y"]["simulation"]["rmse"] > 100 * test["y"]["simulation"]["rmse"]
+    pd.testing.assert_frame_equal(tried, poisoned.tried)
+
+
+@pytest.mark.usefixtures("clock")
+def test_several_inputs_and_outputs_in_memory(tmp_path: Path) -> None:
+    records = [two_by_two(300, seed=0), two_by_two(200, seed=1)]
+    rows: list[dict[str, object]] = []
+    found = sysid.auto(
+        records, test=two_by_two(100, seed=2), budget=0.04, out=tmp_path / "run", tell=rows.append
+    )
+    assert (found.model.nu, found.model.ny) == (2, 2)
+    assert set(rows[0]) == set(found.tried)
+    assert len(rows) >= len(found.tried)
+    assert sysid.load(tmp_path / "run" / "model.safetensors").kind == found.config.model["kind"]
+    assert len(list((tmp_path / "run-data").glob("*.npz"))) == 3
+
+
+def test_the_time_is_kept(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the deadline nothing is begun, once there is a model at all."""
+    now = itertools.chain([0.0], itertools.repeat(1e9))
+    fake = SimpleNamespace(perf_counter=lambda: next(now))
+    monkeypatch.setattr("sysid.experiment.auto.time", fake)
+    found = auto_sources([str(files / "a.csv")], budget=1, out=tmp_path / "run")
+    assert len(found.tried) == 1
+    assert found.tried.epochs[0] == 1
+
+
+def test_the_command(files: Path, tmp_path: Path) -> None:
+    arguments = ["train", "--auto", str(files / "a.csv"), "--budget", "0.02"]
+    shown = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "one")])
+    assert shown.exit_code == 0, shown.output
+    assert "state_space nx=1 linear" in shown.output
+    assert "candidates" in shown.output
+    printed = CliRunner().invoke(app, [*arguments, "--json", "--out", str(tmp_path / "two")])
+    document = json.loads(printed.stdout)
+    assert document["tried"][0]["candidate"]
+    assert Path(document["files"]["model"]).is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--auto"], "DATA must be given with --auto"),
+        (["--auto", "a.csv", "--set", "seed=1"], "must be left out with --auto"),
+        (["a.yaml", "--budget", "1", "--u", "x"], "--budget, --u must come with --auto"),
+        (["a.yaml", "b.yaml"], "CONFIG must be one file"),
+        (["--auto", "a.csv", "--budget", "0", "--out", "r"], "budget must be more than 0 minutes"),
+        (["--auto", "emps", "a.csv", "--out", "r"], "DATA must be one benchmark by itself"),
+    ],
+)
+def test_wrong_requests(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["train", *arguments])
+    assert message in str(result.exception)
+
+
+def test_candidates_fit_the_records() -> None:
+    short = Candidates([Record(np.zeros(60), np.zeros(60))], None, 5)
+    assert [c.name for c in short.linear()] == [
+        "state_space nx=1 linear",
+        "state_space nx=2 linear",
+        "state_space nx=3 linear",
+        "narx na=2 nb=2 linear",
+    ]
+    free = Candidates([Record(None, np.zeros(400))], None, 5)
+    assert {c.model["kind"] for c in free.linear()} == {"narx"}, "a state space needs an input"
+    assert all(c.model["nb"] == 0 for c in free.linear())
+    suggestion = Suggestion(nk=2, na=4, nb=6, length=100, washout=30)
+    long = Candidates([Record(np.zeros(5000), np.zeros(5000))], suggestion, 50)
+    ranked = list(long.linear())
+    names = [c.name for c in long.nonlinear(ranked)]
+    assert "narx na=4 nb=6 nk=2 hidden=20" in names
+    assert names[-1] == "gru hidden_size=24"
+    best = Candidate({"kind": "narx", "na": 4, "nb": 6, "nk": 2, "hidden_sizes": [10]}, {})
+    assert "narx na=5 nb=7 nk=2 hidden=10" in [c.name for c in long.near(best)]
