@@ -26,40 +26,59 @@ class _Section(BaseModel):
 class Fraction(_Section):
     """The last part of each training record is held out."""
 
-    fraction: float = Field(gt=0, lt=1)
+    fraction: float = Field(gt=0, lt=1, description="share of each training record, at its end")
 
 
 class FilesData(_Section):
     """Records in files."""
 
-    source: Literal["files"]
-    train: list[str] = Field(min_length=1)
-    valid: Fraction | list[str] | None = Fraction(fraction=0.2)
-    test: list[str] = []
-    u: list[str] | None = None
-    y: list[str] | None = None
-    time: str | None = None
-    sampling_time: float | None = Field(None, gt=0, allow_inf_nan=False)
-    n_init: int = Field(0, ge=0, description="of the test and validation records")
+    source: Literal["files"] = Field(description="that records are in files")
+    train: list[str] = Field(min_length=1, description="training files, relative to the config")
+    valid: Fraction | list[str] | None = Field(
+        Fraction(fraction=0.2),
+        description="the last part of each training record, or files; null for none",
+    )
+    test: list[str] = Field([], description="files that decide nothing and are scored in the end")
+    u: list[str] | None = Field(
+        None, description="input columns; null for those called u, u1, u2, ..."
+    )
+    y: list[str] | None = Field(
+        None, description="output columns; null for those called y, y1, y2, ..."
+    )
+    time: str | None = Field(
+        None, description="column of time stamps; null for one called t or time, if there is one"
+    )
+    sampling_time: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="seconds between samples, without time stamps"
+    )
+    n_init: int = Field(
+        0,
+        ge=0,
+        description="samples that start a simulation of test and validation records, not scored",
+    )
 
 
 class BenchmarkData(_Section):
     """An official benchmark."""
 
-    source: Literal["benchmark"]
-    name: str
-    valid: Fraction | None = Fraction(fraction=0.125)
+    source: Literal["benchmark"] = Field(description="that records are those of a benchmark")
+    name: str = Field(description="wiener_hammerstein, silverbox, cascaded_tanks or emps")
+    valid: Fraction | None = Field(
+        Fraction(fraction=0.125), description="the last part of the training record; null for none"
+    )
 
 
 class SystemData(_Section):
     """A built-in simulated system; the test record has another seed."""
 
-    source: Literal["system"]
-    name: str
-    seed: int = Field(0, ge=0)
-    samples: int | None = Field(None, ge=2)
+    source: Literal["system"] = Field(description="that records are simulated")
+    name: str = Field(description="of the system, as for sysid generate")
+    seed: int = Field(0, ge=0, description="of excitation and noise; the test record has another")
+    samples: int | None = Field(None, ge=2, description="null for as many as the system suggests")
     noise: float = Field(0.0, ge=0, description="std over the clean output's std")
-    valid: Fraction | None = Fraction(fraction=0.2)
+    valid: Fraction | None = Field(
+        Fraction(fraction=0.2), description="the last part of the training record; null for none"
+    )
 
 
 class SmoothingSection(_Section):
@@ -78,22 +97,32 @@ DataSection = Annotated[FilesData | BenchmarkData | SystemData, Field(discrimina
 class Checkpoints(_Section):
     """When the state of a training is written to its run directory."""
 
-    seconds: float | None = Field(10.0, gt=0, allow_inf_nan=False)
-    epochs: int | None = Field(None, ge=1)
+    seconds: float | None = Field(
+        10.0, gt=0, allow_inf_nan=False, description="between two of them; null for not by time"
+    )
+    epochs: int | None = Field(
+        None, ge=1, description="between two of them; null for not by epochs"
+    )
 
 
 class Config(_Section):
     """A whole config: what ``sysid train`` reads, and what a run directory repeats."""
 
-    name: str = Field("run", pattern=r"^[\w.-]+$")
+    name: str = Field(
+        "run", pattern=r"^[\w.-]+$", description="of the run; its directory is runs/NAME"
+    )
     seed: int = Field(0, ge=0, description="of the weights' start, and of the training")
-    data: DataSection
-    model: dict[str, Any]
-    training: TrainingSettings = TrainingSettings()
-    smoothing: SmoothingSection | None = None
-    sweep: SweepSection | None = None
-    tracking: list[TrackerName] = []
-    checkpoint: Checkpoints = Checkpoints()
+    data: DataSection = Field(description="the records")
+    model: dict[str, Any] = Field(description="kind, and the arguments of its class")
+    training: TrainingSettings = Field(TrainingSettings(), description="how to train")
+    smoothing: SmoothingSection | None = Field(
+        None, description="makes the model a smoother; null for a simulator"
+    )
+    sweep: SweepSection | None = Field(None, description="what sysid sweep tries")
+    tracking: list[TrackerName] = Field([], description="trackers that the run is written to")
+    checkpoint: Checkpoints = Field(
+        Checkpoints(), description="when the state of the training is written"
+    )
 
     def build_model(self, nu: int, ny: int) -> Model:
         """Return the model, its weights drawn from the config's seed."""

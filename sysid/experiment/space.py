@@ -63,7 +63,7 @@ class SweepSection(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    trials: int = Field(40, ge=1)
+    trials: int = Field(40, ge=1, description="trainings, over all workers and machines")
     heartbeat: int = Field(
         10,
         ge=1,

@@ -50,9 +50,13 @@ class TrainingSettings(BaseModel):
     )
     momentum: float = Field(0.0, ge=0, lt=1, description="of sgd")
     weight_decay: float = Field(0.0, ge=0, description="of sgd, adam, adamw and lm")
-    schedule: ScheduleName = "constant"
+    schedule: ScheduleName = Field(
+        "constant",
+        description="of the learning rate; plateau halves it after 5 epochs without a better "
+        "validation",
+    )
     clip: Positive | None = Field(None, description="largest norm of the gradient")
-    max_epochs: int = Field(100, ge=1)
+    max_epochs: int = Field(100, ge=1, description="most passes over the training data")
     patience: int | None = Field(
         None, ge=1, description="epochs without a better validation before stopping"
     )
@@ -66,10 +70,16 @@ class TrainingSettings(BaseModel):
     dtype: Literal["float32", "float64"] | None = Field(
         None, description="null for float32, and float64 with lbfgs and lm"
     )
-    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
+        description="auto for a GPU where there is one; cpu, cuda or cuda:1 by name",
+    )
     seed: int = Field(0, ge=0, description="of the batches' order and of dropout")
-    scaling_u: ScalerName = "standard"
-    scaling_y: ScalerName = "standard"
+    scaling_u: ScalerName = Field(
+        "standard", description="of inputs: by std, to [-1, 1], by quartiles, or not at all"
+    )
+    scaling_y: ScalerName = Field("standard", description="of outputs, as scaling_u")
     output_weights: list[Positive] | None = Field(
         None, description="importance of each output, beside its scale"
     )
