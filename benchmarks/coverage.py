@@ -20,7 +20,7 @@ if __name__ == "coverage":
     raise ImportError("this is a benchmark, not the package coverage")
 
 LEVEL, LOW, HIGH = 0.9, 0.88, 0.92
-# Errors of a simulation last for dozens of samples, so a share of them needs many to be known to 1 %.
+# Errors of a simulation last for dozens of samples: a share of them is known to 1 % by many.
 PARTS = (6000, 2000, 50_000, 50_000)  # training, validation, calibration, test
 
 SYSTEMS: dict[str, tuple[str, dict[str, Any]]] = {
