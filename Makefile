@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test lint benchmark torture fuzz mutate
+.PHONY: install demo test test-slow test-all lint benchmark torture fuzz mutate
 
 install: .venv/installed
 
@@ -14,8 +14,16 @@ install: .venv/installed
 demo: install
 	$(BIN)/sysid train configs/quickstart.yaml
 
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist worksteal
+
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist worksteal --doctest-modules --cov
+	$(PYTEST) --doctest-modules --cov -m "not slow"
+
+# What takes minutes: several processes, killed workers. The notebooks have a command of their own.
+test-slow: install
+	$(PYTEST) -m slow --ignore=tests/test_notebooks.py
+
+test-all: test test-slow
 
 lint: install
 	$(BIN)/ruff check .

@@ -60,6 +60,7 @@ def history(run_directory: Path) -> np.ndarray:
     return frame[["train_loss", "valid_loss"]].to_numpy()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["subsequence", "one_step"])
 def test_two_processes_have_the_curve_of_one(loss: str, tmp_path: Path) -> None:
     config = dict(SHARED)
@@ -78,6 +79,7 @@ def test_two_processes_have_the_curve_of_one(loss: str, tmp_path: Path) -> None:
     assert names == {p.name for p in (tmp_path / "one").iterdir()}
 
 
+@pytest.mark.slow
 def test_one_process_goes_on_with_what_two_began(tmp_path: Path) -> None:
     """Two processes are stopped by a limit of epochs; a checkpoint of theirs is gone on with."""
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(SHARED))
@@ -184,6 +186,7 @@ def test_a_wrong_request_gets_one_line_from_one_process(tmp_path: Path) -> None:
     assert not (tmp_path / "two").exists()
 
 
+@pytest.mark.slow
 def test_normal_equations_of_two_processes_add_up(tmp_path: Path) -> None:
     """Levenberg-Marquardt, with initial states of the records' own."""
     for seed in range(3):

@@ -143,6 +143,7 @@ def halt_in_trials(workers: list[psutil.Process], url: str) -> None:
     raise TimeoutError("the workers never had a trial each")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(postgres.binaries() is None, reason="postgresql is not installed")
 def test_workers_may_be_killed(tmp_path: Path) -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
