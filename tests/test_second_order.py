@@ -73,6 +73,14 @@ def test_normal_equations_are_those_of_the_objective(build, settings) -> None:  
     count = sum(p.numel() for p in model.parameters())
     equations = objective.normal_equations(count)
 
+    chosen_errors = list(objective.errors())
+    others = [torch.randn(e.shape, dtype=e.dtype) for e in chosen_errors]
+    parameters = [*model.parameters(), *([] if loss.states is None else [loss.states])]
+    product = sum((e * o).sum() for e, o in zip(chosen_errors, others, strict=True))
+    expected = torch.autograd.grad(product, parameters)
+    pulled = objective.pulled(others, parameters)
+    assert_allclose(pulled, torch.cat([g.flatten() for g in expected]), rtol=1e-12, atol=1e-15)
+
     value = objective.backward()
     assert_allclose(equations.value, float(value), rtol=1e-12)
     gradient = torch.cat([p.grad.flatten() for p in model.parameters()])
@@ -138,7 +146,8 @@ def test_states_are_eliminated_as_in_the_whole_system() -> None:
     ]
     equations = NormalEquations(float(r @ r), whole[:5, :5], vector[:5], states)
     expected = -np.linalg.solve(whole + np.diag(ridge), vector)
-    assert_allclose(equations.solve(ridge), expected, rtol=1e-10)
+    assert_allclose(equations.solve(ridge, equations.whole_vector), expected, rtol=1e-10)
+    assert_allclose(equations.times(ridge), whole @ ridge, rtol=1e-12)
 
 
 def test_lm_finds_the_least_squares_solution_of_a_linear_model_in_two_steps() -> None:
@@ -223,18 +232,21 @@ def test_a_step_that_explodes_is_not_taken() -> None:
 
 
 class Rosenbrock(Objective):
-    """``sum 100 (x(i+1) - x(i)^2)^2 + (1 - x(i))^2``."""
+    """``sum 100 (x(i+1) - x(i)^2)^2 + (1 - x(i))^2``: a curved valley."""
 
     def __init__(self, x: torch.nn.Parameter) -> None:
         self.x, self.evaluations = x, 0
 
-    def parts(self):  # type: ignore[no-untyped-def]
+    def of(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([10 * (x[1:] - x[:-1] ** 2), 1 - x[:-1]])
+
+    def errors(self):  # type: ignore[no-untyped-def]
         self.evaluations += 1
-        x = self.x
-        yield (100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2).sum()
+        yield self.of(self.x)
 
     def stretches(self):  # type: ignore[no-untyped-def]
-        raise NotImplementedError
+        x = self.x.detach()
+        return [lambda: iter([(self.of(x), torch.func.jacrev(self.of)(x))])]
 
 
 def test_lbfgs_needs_no_more_evaluations_than_scipys() -> None:
@@ -311,11 +323,11 @@ def test_horizons_come_before_the_loss() -> None:
 
 
 def test_lm_is_an_optimiser_without_a_model_of_its_own() -> None:
-    """What it needs of an objective is a value and normal equations."""
+    """What it needs of an objective is errors and normal equations."""
 
     class Line(Objective):
-        def parts(self):  # type: ignore[no-untyped-def]
-            yield ((a - 3) ** 2).sum()
+        def errors(self):  # type: ignore[no-untyped-def]
+            yield a - 3
 
         def stretches(self):  # type: ignore[no-untyped-def]
             return [lambda: iter([((a - 3).detach(), torch.eye(2).double())])]
@@ -324,3 +336,23 @@ def test_lm_is_an_optimiser_without_a_model_of_its_own() -> None:
     optimiser = LevenbergMarquardt([a], [], TrainingSettings(optimiser="lm", damping=1e-9))
     optimiser.improve(Line())
     assert_allclose(a.detach(), [3, 3], rtol=1e-8)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.5])
+def test_a_step_of_lm_bends_with_its_path(decay: float) -> None:
+    """The bend is the second derivative of the errors along the step, taken by autograd."""
+    x = torch.nn.Parameter(torch.tensor([-1.2, 1.0, 0.3]).double())
+    objective = Rosenbrock(x)
+    settings = TrainingSettings(optimiser="lm", damping=10.0, weight_decay=decay)
+    optimiser = LevenbergMarquardt([x], [], settings)
+    start = x.detach().clone()
+    jacobian = torch.func.jacrev(objective.of)(start)
+    whole = jacobian.T @ jacobian + decay / 2 * torch.eye(3)
+    damped = whole + 10.0 * torch.diag(torch.diag(whole))
+    gradient = jacobian.T @ objective.of(start) + decay / 2 * start
+    step = -torch.linalg.solve(damped, gradient)
+    along = torch.func.jacrev(torch.func.jacrev(objective.of))(start) @ step @ step
+    bend = -torch.linalg.solve(damped, jacobian.T @ along)
+    optimiser.improve(objective)
+    # The errors are quadratic, so that differences are exact to rounding.
+    assert_allclose(x.detach() - start, step + bend / 2, rtol=1e-9)

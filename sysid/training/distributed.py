@@ -109,10 +109,10 @@ class _Shared(Objective):
         self.part, self.weight = part, weight
         self.parameters, self.group = parameters, group
 
-    def parts(self) -> Iterator[Tensor]:
-        """Yield this process's part of the value."""
+    def errors(self) -> Iterator[Tensor]:
+        """Yield this process's errors."""
         if self.part is not None:
-            yield from (self.weight * p for p in self.part.parts())
+            yield from (self.weight**0.5 * e for e in self.part.errors())
 
     def stretches(self) -> Sequence[Stretch]:
         """Return this process's stretches, weighted as their own part is."""
@@ -140,6 +140,12 @@ class _Shared(Objective):
         for p, gradient in zip(self.parameters, summed, strict=True):
             p.grad = gradient.view_as(p).clone()
         return message[0]
+
+    def pulled(self, errors: Sequence[Tensor], parameters: Sequence[nn.Parameter]) -> Tensor:
+        """Sum over all processes."""
+        total = super().pulled(errors, parameters)
+        dist.all_reduce(total)
+        return total
 
     def normal_equations(self, weight_count: int) -> NormalEquations:
         """Sum over all processes; initial states come back in the order of their records."""

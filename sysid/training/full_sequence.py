@@ -115,7 +115,7 @@ class FullSequence(Loss):
         carried: list[tuple[Tensor, ...]] = []
 
         def piece(start: int) -> Callable[[], Tensor]:
-            def value() -> Tensor:
+            def errors() -> Tensor:
                 part = slice(start, start + length)
                 if start == 0:
                     y_hat, after = self.unfold(items, u[:, part], y[:, part])
@@ -126,9 +126,10 @@ class FullSequence(Loss):
                 carried[:] = [tuple(t.detach() for t in after)]
                 first = self.first if start == 0 else 0
                 error = self.error(y_hat, y[:, part])[:, first:]
-                return error.square().sum() / (~y[:, part][:, first:].isnan()).sum().clamp(min=1)
+                seen = (~y[:, part][:, first:].isnan()).sum().clamp(min=1)
+                return error * seen.to(error).rsqrt()
 
-            return value
+            return errors
 
         for start in range(0, u.shape[1], length):
             yield _Piece(piece(start))
@@ -149,15 +150,15 @@ class _Records(Objective):
         part = _Records(self.loss, own)
         return part, part.count / self.count
 
-    def parts(self) -> Iterator[Tensor]:
-        loss = self.loss
+    def errors(self) -> Iterator[Tensor]:
+        loss, scale = self.loss, self.count**-0.5
         # Side by side, unless padding would be seen as the future.
         lengths = {len(loss.records[i][1]) for i in self.items}
         together = loss.model.causal or len(lengths) == 1
         for items in [self.items] if together else [[i] for i in self.items]:
             u, y = loss.padded(items)
             y_hat, _ = loss.unfold(items, u, y)
-            yield loss.error(y_hat, y)[:, loss.first :].square().sum() / self.count
+            yield loss.error(y_hat, y)[:, loss.first :] * scale
 
     def stretches(self) -> list[Stretch]:
         loss, model, scale = self.loss, self.loss.model, self.count**-0.5
@@ -179,11 +180,11 @@ class _Records(Objective):
 class _Piece(Objective):
     """The mean square of the errors over one piece of records; only first-order steps see it."""
 
-    def __init__(self, value: Callable[[], Tensor]) -> None:
-        self._value = value
+    def __init__(self, errors: Callable[[], Tensor]) -> None:
+        self._errors = errors
 
-    def parts(self) -> Iterator[Tensor]:
-        yield self._value()
+    def errors(self) -> Iterator[Tensor]:
+        yield self._errors()
 
     def stretches(self) -> list[Stretch]:
         raise NotImplementedError("a truncated loss has no normal equations")

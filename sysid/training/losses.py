@@ -103,11 +103,10 @@ class _Rows(Objective):
             return None, 0.0
         return _Rows(self.loss, own, self.target[rank::size]), len(own) / len(self.phi)
 
-    def parts(self) -> Iterator[Tensor]:
-        pieces = zip(self.phi.split(_CHUNK), self.target.split(_CHUNK), strict=True)
-        for phi, target in pieces:
-            square = self.loss.error(self.loss.core(phi), target).square().sum()
-            yield square / self.target.numel()
+    def errors(self) -> Iterator[Tensor]:
+        scale = self.target.numel() ** -0.5
+        for phi, target in zip(self.phi.split(_CHUNK), self.target.split(_CHUNK), strict=True):
+            yield self.loss.error(self.loss.core(phi), target) * scale
 
     def stretches(self) -> list[Stretch]:
         model, count = self.loss.model, weight_count(self.loss.model)
@@ -180,9 +179,11 @@ class _Windows(Objective):
             return self.gathered
         return self.loss.windows.gather(places)
 
-    def parts(self) -> Iterator[Tensor]:
+    def errors(self) -> Iterator[Tensor]:
         loss, places = self.loss, self.places
         size = max(1, _CHUNK // loss.windows.length)
+        scored = len(places) * (loss.windows.length - loss.first)
+        weights = (loss.weights / (scored * len(loss.weights))).sqrt()
         for piece in [places] if len(places) <= size else places.split(size):
             u, y = self._gather(piece)
             y_hat, _ = loss.model.unfold(u, y, loss.washout)
@@ -190,8 +191,7 @@ class _Windows(Objective):
             error = y_hat - y
             if loss.first:
                 error = error[:, loss.first :]
-            value = error.square().mean(dim=(0, 1)) @ loss.weights / len(loss.weights)
-            yield value if piece is places else value * (len(piece) / len(places))
+            yield error * weights
 
     def stretches(self) -> list[Stretch]:
         loss, model = self.loss, self.loss.model

@@ -14,7 +14,8 @@ import numpy as np
 import scipy.linalg
 import torch
 from threadpoolctl import threadpool_limits
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils import parameters_to_vector
 
 from sysid.data.records import Array
 
@@ -28,12 +29,20 @@ class Objective(ABC):
     """The mean square error of one batch, at the weights of the moment."""
 
     @abstractmethod
+    def errors(self) -> Iterator[Tensor]:
+        """Yield the errors, weighted so that their squares add up to the value, with their graph.
+
+        They come in parts, so that the graph of one part at a time is held.
+        """
+
     def parts(self) -> Iterator[Tensor]:
-        """Yield what adds up to the value, each with its graph, so that one at a time is held."""
+        """Yield what adds up to the value, each with its graph."""
+        for error in self.errors():
+            yield error.square().sum()
 
     @abstractmethod
     def stretches(self) -> Sequence[Stretch]:
-        """Return what gives the errors, weighted so that their squares add up to the value.
+        """Return what gives the errors with their Jacobian.
 
         With an initial state for each stretch that is a parameter as well, its columns come last.
         """
@@ -62,6 +71,19 @@ class Objective(ABC):
         if total is None:
             raise ValueError("a batch must hold at least one part, got none")
         return total
+
+    def pulled(self, errors: Sequence[Tensor], parameters: Sequence[nn.Parameter]) -> Tensor:
+        """Return ``J'e`` for some ``e`` in the place of the errors, by back-propagation.
+
+        Args:
+            errors: as ``errors`` yields them.
+            parameters: what ``J`` has columns for, in this order.
+        """
+        total = torch.zeros_like(parameters_to_vector(parameters))
+        for error, other in zip(self.errors(), errors, strict=True):
+            grads = torch.autograd.grad(error, parameters, other, materialize_grads=True)
+            total += torch.cat([g.flatten() for g in grads])
+        return total.detach()
 
     def normal_equations(self, weight_count: int) -> NormalEquations:
         """Sum ``J'J`` and ``J'r`` over all blocks of all stretches, in threads.
@@ -148,26 +170,38 @@ class NormalEquations:
         """``J'r``, weights first."""
         return np.concatenate([self.vector, *(s.vector for s in self.states)])
 
-    def solve(self, ridge: Array) -> Array:
-        """Return ``-(J'J + diag(ridge))^-1 J'r``; the states are eliminated one by one.
+    def times(self, step: Array) -> Array:
+        """Return ``J'J step``."""
+        count = len(self.vector)
+        of_weights, out = step[:count], self.matrix @ step[:count]
+        parts, first = [], count
+        for s in self.states:
+            own = step[first : first + len(s.vector)]
+            out = out + s.cross @ own
+            parts.append(s.cross.T @ of_weights + s.matrix @ own)
+            first += len(s.vector)
+        return np.concatenate([out, *parts])
+
+    def solve(self, ridge: Array, vector: Array) -> Array:
+        """Return ``-(J'J + diag(ridge))^-1 vector``; the states are eliminated one by one.
 
         Raises:
             numpy.linalg.LinAlgError: if the matrix is not positive definite to rounding.
         """
         count = len(self.vector)
         matrix = self.matrix + np.diag(ridge[:count])
-        vector = self.vector.copy()
+        right = vector[:count].copy()
         eliminated = []
         for i, s in enumerate(self.states):
             size = len(s.vector)
             first = count + i * size
             own = scipy.linalg.cho_factor(s.matrix + np.diag(ridge[first : first + size]))
             to_weights = scipy.linalg.cho_solve(own, s.cross.T)  # (s, P)
-            alone = scipy.linalg.cho_solve(own, s.vector)
+            alone = scipy.linalg.cho_solve(own, vector[first : first + size])
             matrix -= s.cross @ to_weights
-            vector -= s.cross @ alone
+            right -= s.cross @ alone
             eliminated.append((to_weights, alone))
-        step = -scipy.linalg.cho_solve(scipy.linalg.cho_factor(matrix), vector)
+        step = -scipy.linalg.cho_solve(scipy.linalg.cho_factor(matrix), right)
         return np.concatenate([step, *(-alone - to @ step for to, alone in eliminated)])
 
 
