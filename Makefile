@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test test-slow test-all lint benchmark torture fuzz mutate
+.PHONY: install demo test test-slow test-all notebooks lint benchmark torture fuzz mutate
 
 install: .venv/installed
 
@@ -24,6 +24,11 @@ test-slow: install
 	$(PYTEST) -m slow --ignore=tests/test_notebooks.py
 
 test-all: test test-slow
+	$(BIN)/python notebooks/execute.py --check
+
+# Executes the notebooks from their scripts, holds them to figures.yaml, and writes the .ipynb files.
+notebooks: install
+	$(BIN)/python notebooks/execute.py
 
 lint: install
 	$(BIN)/ruff check .
