@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test test-slow test-all lint benchmark torture fuzz mutate
+.PHONY: install demo docs figures test test-slow test-all lint benchmark torture fuzz mutate
 
 install: .venv/installed
 
@@ -24,6 +24,15 @@ test-slow: install
 	$(PYTEST) -m slow --ignore=tests/test_notebooks.py
 
 test-all: test test-slow
+
+# The manual, into site/: strictly, and every link is looked at.
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	$(BIN)/python manual/check_links.py site README.md CONTRIBUTING.md
+
+# The figures of README and manual.
+figures: install
+	$(BIN)/python manual/figures.py
 
 lint: install
 	$(BIN)/ruff check .

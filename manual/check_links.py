@@ -38,9 +38,9 @@ class Page(HTMLParser):
         self.anchors |= {v for k in ("id", "name") if (v := attributes.get(k))}
         if tag == "a" and attributes.get("href"):
             self.links.append(attributes["href"] or "")
-        if tag in LOADED and attributes.get(LOADED[tag]):
-            if attributes.get("rel") not in ("canonical", "prev", "next"):
-                self.loaded.append(attributes[LOADED[tag]] or "")
+        loaded = attributes.get(LOADED.get(tag, ""))
+        if loaded and attributes.get("rel") not in ("canonical", "prev", "next"):
+            self.loaded.append(loaded)
 
 
 def broken_in_site(site: Path) -> list[str]:
@@ -63,9 +63,10 @@ def broken_in_site(site: Path) -> list[str]:
                 target = target / "index.html"
             if not target.is_file() or not target.is_relative_to(site):
                 out.append(f"{path.relative_to(site)}: {link} is not there")
-            elif parts.fragment and target.suffix == ".html":
-                if unquote(parts.fragment) not in page(target).anchors:
-                    out.append(f"{path.relative_to(site)}: {link} has no such anchor")
+                continue
+            html = target.suffix == ".html" and parts.fragment
+            if html and unquote(parts.fragment) not in page(target).anchors:
+                out.append(f"{path.relative_to(site)}: {link} has no such anchor")
     return out
 
 

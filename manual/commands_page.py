@@ -1,4 +1,4 @@
-"""Writes docs/reference/commands.md, every command with its arguments, from the command line itself.
+"""Writes docs/reference/commands.md, every command with its arguments, from the command line.
 
 Run it after a change of a command: ``python manual/commands_page.py``.
 """
@@ -18,11 +18,12 @@ HEAD = """# Commands
 
 `sysid COMMAND --help` says the same as this page, which `python manual/commands_page.py` writes
 from the command line itself. RUN is a run directory or a model file. Where columns are not named,
-those called `u`, `u1`, `u2`, ... are inputs, `y`, `y1`, ... outputs, and `t` or `time` the time stamps.
+those called `u`, `u1`, `u2`, ... are inputs, `y`, `y1`, ... outputs, and `t` or `time` the time
+stamps.
 
 With `--json`, a command prints one JSON document on standard output and nothing else there.
-Exit codes: 0 done; 1 the work failed (a training diverged, say); 2 the request was wrong. An error is
-one or two lines that say what to do; `sysid --debug COMMAND ...` shows the traceback.
+Exit codes: 0 done; 1 the work failed (a training diverged, say); 2 the request was wrong. An error
+is one or two lines that say what to do; `sysid --debug COMMAND ...` shows the traceback.
 """
 
 
