@@ -27,7 +27,7 @@ test-all: test test-slow
 
 # The manual, into site/: strictly, and every link is looked at.
 docs: install
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	$(BIN)/python manual/check_links.py site README.md CONTRIBUTING.md
 
 # The figures of README and manual.
