@@ -14,4 +14,6 @@ class Examples(Extension):
     def on_instance(self, *, obj: Object, **_: Any) -> None:
         """Rename the section of one object."""
         if obj.docstring:
-            obj.docstring.value = re.sub(r"^Example:$", "Examples:", obj.docstring.value, flags=re.M)
+            obj.docstring.value = re.sub(
+                r"^Example:$", "Examples:", obj.docstring.value, flags=re.M
+            )

@@ -23,7 +23,7 @@ from sysid.experiment.config import parse_config
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = ["README.md", *sorted(str(p.relative_to(ROOT)) for p in DOCS.rglob("*.md"))]
-LONG = {"docs/tutorial.md", "docs/how-to/several-experiments.md"}
+LONG = {"README.md", "docs/tutorial.md", "docs/how-to/several-experiments.md"}
 """Pages with several trainings and reports."""
 
 FENCE = re.compile(
