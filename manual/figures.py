@@ -68,12 +68,12 @@ def one_step(path: Path) -> None:
         missed = test.y - model.simulate(test)
         scores = sysid.compare({"narx": model}, test, (1, "simulation"), baselines=False)
         ahead, free = scores.fit_index
-        axis.plot(test.y[:300, 0], color=MEASURED, lw=1, label="measured")
-        axis.plot(missed[:300, 0], color=SIMULATED, lw=1, label="measured - free run")
+        axis.plot(test.y[:, 0], color=MEASURED, lw=1, label="measured")
+        axis.plot(missed[:, 0], color=SIMULATED, lw=1, label="measured - free run")
         fit = f"fit: one step {ahead:.1f} %, free run {free:.1f} %"
         axis.set(title=f"{title}\n{fit}", xlabel="sample")
     axes[0].set_ylabel(f"{test.y_names[0]}, {test.y_units[0]}")
-    axes[0].set_ylim(top=1.6 * float(test.y[:300].max()))
+    axes[0].set_ylim(top=1.6 * float(test.y.max()))
     axes[0].legend(loc="upper left", ncols=2)
     figure.savefig(path, dpi=150)
 
