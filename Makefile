@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test test-slow test-all notebooks lint benchmark torture fuzz mutate
+.PHONY: install demo docs figures notebooks test test-slow test-all lint benchmark torture fuzz mutate
 
 install: .venv/installed
 
@@ -29,6 +29,15 @@ test-all: test test-slow
 # Executes the notebooks from their scripts, holds them to figures.yaml, and writes the .ipynb files.
 notebooks: install
 	$(BIN)/python notebooks/execute.py
+
+# The manual, into site/: strictly, and every link is looked at.
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	$(BIN)/python manual/check_links.py site README.md CONTRIBUTING.md
+
+# The figures of README and manual.
+figures: install
+	$(BIN)/python manual/figures.py
 
 lint: install
 	$(BIN)/ruff check .
