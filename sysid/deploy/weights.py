@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from sysid.data.records import Array
-from sysid.models import FFN, NARX, Model, StateSpace
+from sysid.models import FFN, NARX, Ensemble, Model, StateSpace
 from sysid.models.recurrent import GRU, LSTM, RNN
 
 Recurrent = RNN | GRU | LSTM
@@ -87,6 +87,19 @@ def array(tensor: Tensor) -> Array:
     """Return a tensor as a float64 array of its own."""
     out: Array = tensor.detach().cpu().double().numpy().copy()
     return out
+
+
+def refuse_ensemble(model: Model, what: str) -> None:
+    """Raise for an ensemble, which is several models.
+
+    Raises:
+        ValueError: if it is one.
+    """
+    if isinstance(model, Ensemble):
+        raise ValueError(
+            f"model must be a single network to {what}, got an ensemble of {len(model.members)}; "
+            "take one of its models"
+        )
 
 
 def refuse_smoother(model: Model, what: str) -> None:
