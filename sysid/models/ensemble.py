@@ -28,6 +28,19 @@ class Ensemble(Model):
         ny: number of outputs.
         members: kind and arguments of each member.
 
+    Raises:
+        ValueError: if there is none, or one of a kind that is not trained.
+
+    Example:
+        >>> import sysid
+        >>> record = sysid.generate("linear", 100)
+        >>> models = [sysid.NARX(nu=1, ny=1, na=1, nb=1, hidden_sizes=(n,)) for n in (2, 3)]
+        >>> results = [sysid.fit(model, record, max_epochs=2) for model in models]
+        >>> ensemble = sysid.Ensemble.of(models)
+        >>> both = (models[0].simulate(record) + models[1].simulate(record)) / 2
+        >>> bool((ensemble.simulate(record) == both).all())
+        True
+
     Source: L. K. Hansen and P. Salamon, "Neural network ensembles", IEEE Trans. Pattern Analysis
     and Machine Intelligence 12(10), 1990.
     """
