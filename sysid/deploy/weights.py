@@ -89,12 +89,17 @@ def array(tensor: Tensor) -> Array:
     return out
 
 
-def refuse_ensemble(model: Model, what: str) -> None:
-    """Raise for an ensemble, which is several models.
+def refuse_other_outputs(model: Model, what: str) -> None:
+    """Raise for a model whose outputs are more than a network's.
 
     Raises:
-        ValueError: if it is one.
+        ValueError: if it is an ensemble, or has output limits.
     """
+    if isinstance(model, StateSpace) and model.output_limits is not None:
+        raise ValueError(
+            f"output_limits must be null to {what}, got {model.output_limits}: only a simulation "
+            "knows them; limit the outputs where they are used"
+        )
     if isinstance(model, Ensemble):
         raise ValueError(
             f"model must be a single network to {what}, got an ensemble of {len(model.members)}; "

@@ -115,7 +115,13 @@ class Ensemble(Model):
         return any(m.starts_from_y for m in self._all)
 
     def forward(self, u: Tensor) -> Tensor:
-        """Return the mean output for batches ``(batch, time, nu)`` in physical units.
+        """Return the mean output of a batch of sequences from the members' own initial states.
+
+        Args:
+            u: ``(batch, time, nu)``, in physical units.
+
+        Returns:
+            ``(batch, time, ny)``.
 
         Raises:
             ValueError: if a member starts from measured outputs, which are not given here.
