@@ -11,6 +11,7 @@ from torch.func import functional_call, jacrev
 
 import sysid
 from sysid.data.records import Record
+from sysid.experiment.config import parse_config
 from sysid.models import FFN, GRU, LSTM, NARX, Model, StateSpace
 from sysid.training.lbfgs import LBFGS
 from sysid.training.levenberg_marquardt import LevenbergMarquardt
@@ -351,3 +352,6 @@ def test_output_limits_hold_in_training_and_simulation() -> None:
     for wrong in ([[1.0, 0.0]], [[0.0, 1.0], [0.0, 1.0]], [[0.0]]):
         with pytest.raises(ValueError, match="output_limits must be a pair"):
             StateSpace(1, 1, 2, output_limits=wrong)
+    two = {"kind": "state_space", "nx": 2, "output_limits": [[0.0, 1.0], [0.0, 2.0]]}
+    data = {"source": "system", "name": "linear"}
+    assert parse_config({"data": data, "model": two}).build_model(1, 2).output_limits[1][1] == 2
