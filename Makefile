@@ -2,7 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo docs figures notebooks test test-slow test-all lint benchmark torture fuzz mutate
+.PHONY: install demo docs figures notebooks test test-slow test-all lint benchmark tables
+.PHONY: torture fuzz mutate
 
 install: .venv/installed
 
@@ -52,6 +53,11 @@ benchmark: install
 	$(BIN)/python benchmarks/levenberg_marquardt.py
 	$(BIN)/python benchmarks/multistart.py
 	$(BIN)/python benchmarks/larger_than_memory.py
+
+# The public tables, three seeds of each recipe: half an hour or so. Goes on where it was stopped.
+tables: install
+	$(BIN)/sysid benchmark --out runs/benchmark
+	cp runs/benchmark/benchmarks.md docs/benchmarks.md
 
 # Kills, full disks and twenty trainings at once; an hour or so.
 torture: install

@@ -37,6 +37,7 @@ from .models import LSTM as LSTM
 from .models import MODELS as MODELS
 from .models import NARX as NARX
 from .models import RNN as RNN
+from .models import Ensemble as Ensemble
 from .models import Model as Model
 from .models import StateSpace as StateSpace
 from .models.files import load as load

@@ -11,6 +11,7 @@ from torch.func import functional_call, jacrev
 
 import sysid
 from sysid.data.records import Record
+from sysid.experiment.config import parse_config
 from sysid.models import FFN, GRU, LSTM, NARX, Model, StateSpace
 from sysid.training.lbfgs import LBFGS
 from sysid.training.levenberg_marquardt import LevenbergMarquardt
@@ -47,6 +48,10 @@ LOSSES = [
     (lambda: NARX(2, 2, 2, 1, hidden_sizes=(3,)), {"loss": "subsequence", "length": 9}),
     (lambda: StateSpace(2, 2, 2), {"loss": "full_sequence", "washout": 4}),
     (lambda: StateSpace(2, 2, 2), {"loss": "subsequence", "length": 12, "washout": 4}),
+    (
+        lambda: StateSpace(2, 2, 2, output_limits=[[-0.5, 0.7], [-300.0, 200.0]]),
+        {"loss": "full_sequence", "washout": 4},
+    ),
     (lambda: GRU(2, 2, 2, initial_state="encoder", n_init=3), {"loss": "full_sequence"}),
     (
         lambda: LSTM(2, 2, 2, initial_state="learned", feedback=True),
@@ -356,3 +361,29 @@ def test_a_step_of_lm_bends_with_its_path(decay: float) -> None:
     optimiser.improve(objective)
     # The errors are quadratic, so that differences are exact to rounding.
     assert_allclose(x.detach() - start, step + bend / 2, rtol=1e-9)
+
+
+def test_output_limits_hold_in_training_and_simulation() -> None:
+    """What a limit hides from the output weighs nothing, and J'J is still that of the objective."""
+    record = linear_record(200)
+    low, high = (float(q) for q in np.quantile(record.y, [0.2, 0.7]))
+    clipped = record.replace(y=np.clip(record.y, low, high), n_init=20)
+    settings = {"loss": "full_sequence", "optimiser": "lm", "max_epochs": 40}
+    errors = {}
+    for limits in (None, [[low, high]]):
+        torch.manual_seed(0)
+        model = StateSpace(1, 1, 2, hidden_sizes=(), output_hidden_sizes=(), output_limits=limits)
+        sysid.fit(model, clipped, **settings)
+        errors[limits is None] = float(np.std((model.simulate(clipped) - clipped.y)[20:]))
+    # The limited model is linear but for its limits, as what was measured.
+    assert errors[False] < 1e-4 * errors[True]
+    assert model.simulate(clipped).max() <= high + 1e-12
+    for what in (model.stream, lambda: sysid.export(model, "plant.c")):
+        with pytest.raises(ValueError, match="output_limits must be null to"):
+            what()
+    for wrong in ([[1.0, 0.0]], [[0.0, 1.0], [0.0, 1.0]], [[0.0]]):
+        with pytest.raises(ValueError, match="output_limits must be a pair"):
+            StateSpace(1, 1, 2, output_limits=wrong)
+    two = {"kind": "state_space", "nx": 2, "output_limits": [[0.0, 1.0], [0.0, 2.0]]}
+    data = {"source": "system", "name": "linear"}
+    assert parse_config({"data": data, "model": two}).build_model(1, 2).output_limits[1][1] == 2

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from sysid.deploy.weights import refuse_other_outputs
 from sysid.models import Model
 
 FORMATS = {"onnx": ".onnx", "c": ".c"}
@@ -49,6 +50,7 @@ def export(
         >>> [file.name for file in export(model, "plant.c")]
         ['plant.h', 'plant.c', 'plant_main.c']
     """
+    refuse_other_outputs(model, "export")
     path = Path(path)
     format = format or {suffix: f for f, suffix in FORMATS.items()}.get(path.suffix)
     if format not in FORMATS or path.suffix != FORMATS[format]:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from sysid.data.records import Array, Record
 from sysid.deploy.steps import STEPS, pack
-from sysid.deploy.weights import array, refuse_smoother
+from sysid.deploy.weights import array, refuse_other_outputs, refuse_smoother
 from sysid.models import NARX
 from sysid.models.stateful import StatefulModel
 
@@ -32,7 +32,7 @@ class Stream:
         model: a one-way model of any kind; later changes of its weights are not seen.
 
     Raises:
-        ValueError: if the model is bidirectional.
+        ValueError: if the model is bidirectional, an ensemble, or has output limits.
 
     Example:
         >>> import sysid
@@ -49,6 +49,7 @@ class Stream:
     """
 
     def __init__(self, model: Model) -> None:
+        refuse_other_outputs(model, "stream")
         refuse_smoother(model, "stream")
         self.model = model
         self._step = STEPS[model.kind]

@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from sysid.data.records import Array
-from sysid.models import FFN, NARX, Model, StateSpace
+from sysid.models import FFN, NARX, Ensemble, Model, StateSpace
 from sysid.models.recurrent import GRU, LSTM, RNN
 
 Recurrent = RNN | GRU | LSTM
@@ -87,6 +87,24 @@ def array(tensor: Tensor) -> Array:
     """Return a tensor as a float64 array of its own."""
     out: Array = tensor.detach().cpu().double().numpy().copy()
     return out
+
+
+def refuse_other_outputs(model: Model, what: str) -> None:
+    """Raise for a model whose outputs are more than a network's.
+
+    Raises:
+        ValueError: if it is an ensemble, or has output limits.
+    """
+    if isinstance(model, StateSpace) and model.output_limits is not None:
+        raise ValueError(
+            f"output_limits must be null to {what}, got {model.output_limits}: only a simulation "
+            "knows them; limit the outputs where they are used"
+        )
+    if isinstance(model, Ensemble):
+        raise ValueError(
+            f"model must be a single network to {what}, got an ensemble of {len(model.members)}; "
+            "take one of its models"
+        )
 
 
 def refuse_smoother(model: Model, what: str) -> None:

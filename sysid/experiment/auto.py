@@ -253,6 +253,14 @@ def auto(
     Raises:
         ValueError: for records that are too few or do not go together.
         RuntimeError: if no candidate gave a stable model.
+
+    Example:
+        >>> import sysid, tempfile
+        >>> record = sysid.generate("linear", 300)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     found = sysid.auto(record, budget=0.005, out=folder + "/run")
+        >>> found.tried.columns[0], found.model.nu
+        ('candidate', 1)
     """
     train, tests = as_records(records), as_records(test) if test else []
     directory = next_directory("auto") if out is None else new_directory(Path(out))

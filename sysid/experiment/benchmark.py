@@ -32,7 +32,7 @@ Free-run RMSE on the official test records, `RMSE(test.y[n:], y_model[n:])`, whe
 inputs and the first `n` outputs, with the `n` of nonlinear_benchmarks 1.0.1.
 
 **The rule.** The test record decides nothing: orders, sizes, stopping and recipe were chosen by
-free run on a part of the training record that was held out in time, and the seeds are 0, 1, 2.
+free run on a part of the training record that was held out in time, and seeds count from 0.
 `tests/test_benchmark_command.py` replaces test records by random numbers: no weight, no choice
 and no other figure changes. How each recipe was chosen stands below its table.
 

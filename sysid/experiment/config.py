@@ -273,7 +273,9 @@ def _model_problems(section: Any, training: TrainingSettings | None) -> list[str
 
         sizes = _channel_arguments(MODELS[kind])
         with torch.device("meta"), torch.random.fork_rng(devices=[]):
-            model = MODELS[kind](**dict.fromkeys(sizes, 1), **arguments)
+            # How many channels there are only the data know; limits are one pair an output.
+            outputs = len(arguments.get("output_limits") or [None])
+            model = MODELS[kind](**{sizes[0]: 1, sizes[1]: outputs}, **arguments)
     except (ValueError, TypeError) as error:
         return [f"model.{error}"]
     if training is None:

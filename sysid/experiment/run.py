@@ -87,7 +87,9 @@ def train_config(
     with joined_group() as group:
         data = load_data(config, data_dir)
         model = config.build_model(data.train[0].nu, data.train[0].ny)
-        trainer = Trainer(model, data.train, data.valid or None, config.settings(), group)
+        # Of several starts this is one; the others are made beside it.
+        one = config.settings().model_copy(update={"starts": 1, "combine": "best"})
+        trainer = Trainer(model, data.train, data.valid or None, one, group)
         if state is not None:
             trainer.load_state_dict(state)
         for record in data.test:

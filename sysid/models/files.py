@@ -50,7 +50,7 @@ def save(model: Model, path: str | Path) -> None:
     complete or not there at all.
 
     Args:
-        model: any model of ``sysid.MODELS``.
+        model: any model of ``sysid.MODELS``, or an ensemble of them.
         path: file to write; its directory must exist.
 
     Raises:
@@ -114,28 +114,30 @@ def load(path: str | Path) -> Model:
     """
     import torch
 
-    from sysid.models import MODELS
+    from sysid.models import SAVED, Ensemble
 
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"model file must exist, got {path}")
     metadata, tensors = _read(path)
     header = _checked_header(path, metadata, tensors)
-    if header.kind not in MODELS:
+    if header.kind not in SAVED:
         raise ValueError(
-            f"model kind must be one of {', '.join(MODELS)}, got {header.kind!r} in {path}; "
+            f"model kind must be one of {', '.join(SAVED)}, got {header.kind!r} in {path}; "
             "use the sysid that wrote it"
         )
     try:
         _refuse_other_sizes(header.arguments, tensors)
         # First without memory, so that no header makes a model larger than its file.
         with torch.device("meta"), torch.random.fork_rng(devices=[]):
-            _refuse_other_shapes(MODELS[header.kind](**header.arguments), tensors)
+            _refuse_other_shapes(SAVED[header.kind](**header.arguments), tensors)
         with torch.random.fork_rng(devices=[]):
-            model = MODELS[header.kind](**header.arguments)
+            model = SAVED[header.kind](**header.arguments)
         model.to(getattr(torch, header.dtype))
         model.load_state_dict(tensors)
         _describe(model, header)
+        if isinstance(model, Ensemble):
+            model.describe_as(model)  # the members too
     except (TypeError, RuntimeError, AttributeError, KeyError, ValueError) as error:
         raise ValueError(
             f"model file must fit its own header, {path} does not: {one_line(error)}"
@@ -206,6 +208,8 @@ def _checksum(text: str, tensors: Mapping[str, Tensor]) -> str:
 
 def _refuse_other_sizes(arguments: dict[str, Any], tensors: Mapping[str, Tensor]) -> None:
     """Raise for layers in numbers that the tensors do not have: building them takes for ever."""
+    for member in arguments.get("members", ()):
+        _refuse_other_sizes(member, tensors)
     for name, value in arguments.items():
         count = len(value) if isinstance(value, list) else value if name == "num_layers" else 0
         if isinstance(count, int) and count > len(tensors):

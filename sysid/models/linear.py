@@ -55,7 +55,7 @@ def estimate_state_space(
 
     Returns:
         A model whose states have unit variance over the records, with its poles inside the
-        unit circle.
+        unit circle, and those of an exact integrator on it.
 
     Raises:
         ValueError: if the records are too short for the order.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -40,6 +42,8 @@ class StateSpace(StatefulModel):
         feedthrough: whether ``y(k)`` depends on ``u(k)`` directly.
         initial_state: ``zero``, ``learned``, ``encoder`` or ``estimated``.
         n_init: measured samples that the encoder sees.
+        output_limits: least and largest value of each output, in physical units, where a sensor
+            or the plant saturates: what is simulated stops there, in training too.
 
     Raises:
         TypeError: for a count that is not a whole number.
@@ -76,8 +80,10 @@ class StateSpace(StatefulModel):
         feedthrough: bool = True,
         initial_state: str = "estimated",
         n_init: int = 0,
+        output_limits: Sequence[Sequence[float]] | None = None,
     ) -> None:
         super().__init__(nu, ny)
+        self.output_limits = _checked_limits(output_limits, ny)
         check_count("nx", nx)
         self.nx = nx
         self.hidden_sizes = tuple(hidden_sizes)
@@ -165,9 +171,26 @@ class StateSpace(StatefulModel):
             transition[:, first : first + of_x.out_features] = to_state
             found += [x.starting(first) for x in own]
             outputs.append(value)
-        return Step(outputs[0], transition, found)
+        if self.output_limits is None:
+            return Step(outputs[0], transition, found)
+        y = self._limited(outputs[0])
+        free = (y == outputs[0]).to(y.dtype)  # outputs at a limit do not move
+        transition[:, : self.ny] *= free[..., None]
+        return Step(y, transition, [x if x.first else _masked(x, free) for x in found])
 
     def _output(self, x: Tensor, u: Tensor) -> Tensor:
+        return self._limited(self._unlimited(x, u))
+
+    def _limited(self, y: Tensor) -> Tensor:
+        """Hold outputs in own units within their limits."""
+        if self.output_limits is None:
+            return y
+        low, high = self.scaling.scale_y(
+            torch.tensor(self.output_limits, dtype=torch.float64, device=y.device).T
+        ).to(y.dtype)
+        return torch.minimum(torch.maximum(y, low), high)
+
+    def _unlimited(self, x: Tensor, u: Tensor) -> Tensor:
         y: Tensor = self.C(x)
         if self.D is not None:
             y = y + self.D(u)
@@ -194,3 +217,23 @@ class StateSpace(StatefulModel):
     def example_input(self) -> Tensor:
         """Return a batch of two windows."""
         return torch.zeros(2, self.n_init + 5, self.nu)
+
+
+def _masked(layer: Layer, free: Tensor) -> Layer:
+    """Return a layer of the outputs without the rows that do not move; ``free`` is 0 there."""
+    by = free.diag_embed() if layer.by is None else layer.by * free[..., None]
+    return replace(layer, by=by)
+
+
+def _checked_limits(
+    limits: Sequence[Sequence[float]] | None, ny: int
+) -> tuple[tuple[float, ...], ...] | None:
+    if limits is None:
+        return None
+    pairs = tuple(tuple(map(float, pair)) for pair in limits)
+    right = all(len(p) == 2 and all(map(math.isfinite, p)) and p[0] < p[1] for p in pairs)
+    if len(pairs) != ny or not right:
+        raise ValueError(
+            f"output_limits must be a pair [least, largest] for each of {ny} outputs, got {limits}"
+        )
+    return pairs

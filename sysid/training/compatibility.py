@@ -6,12 +6,14 @@ import numpy as np
 import torch
 
 from sysid.data.records import Record
-from sysid.models import Model
+from sysid.models import Ensemble, Model
 from sysid.training.settings import TrainingSettings
 
 
 def refuse_conflicts(model: Model, settings: TrainingSettings) -> None:
     """Refuse settings that do not go with the model."""
+    if isinstance(model, Ensemble):
+        raise ValueError("model must be a single network to be trained, got an ensemble")
     conflicts = settings.conflicts(model.kind, model.losses, model.n_memory, model.estimates_state)
     if settings.optimiser == "lm" and not model.causal:
         conflicts.append(

@@ -21,7 +21,8 @@ class FitResult:
     """A trained model and how it came about.
 
     Args:
-        model: the model, with the weights of the best epoch.
+        model: the model, with the weights of the best epoch; with ``combine="mean"`` the ensemble
+            of all starts.
         history: a row per epoch: epoch, train_loss, valid_loss (mean squares in units of the
             outputs' standard deviation), learning_rate, seconds, stage.
         best_epoch: the one whose weights the model has.

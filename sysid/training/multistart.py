@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from sysid.data.records import Record, as_records
-from sysid.models import Model
+from sysid.models import Ensemble, Model
 from sysid.training.fit import FitResult, run_to_end
 from sysid.training.settings import TrainingSettings
 from sysid.training.trainer import Trainer
@@ -38,7 +38,8 @@ def fit_starts(
         settings: how each is trained.
 
     Returns:
-        The best start's result, with those of all starts in ``starts``.
+        The best start's result, with those of all starts in ``starts``. With ``combine="mean"``
+        its model is the ensemble of all starts that did not diverge.
 
     Raises:
         ValueError: if the model was trained before.
@@ -68,8 +69,10 @@ def fit_starts(
             f"all {settings.starts} starts diverged; lower training.learning_rate or use lm"
         )
     model.take(best.model)
-    result: FitResult = replace(best, model=model, starts=tuple(starts))
-    return result
+    if settings.combine == "mean":
+        stable = [r.model for r in starts if np.isfinite(r.best_loss)]
+        return replace(best, model=Ensemble.of(stable), starts=tuple(starts))
+    return replace(best, model=model, starts=tuple(starts))
 
 
 def _start(
@@ -85,7 +88,7 @@ def _start(
     seed = settings.seed + number
     if number:
         model = model.fresh(seed)
-    alone = settings.model_copy(update={"starts": 1, "seed": seed})
+    alone = settings.model_copy(update={"starts": 1, "combine": "best", "seed": seed})
     trainer = Trainer(
         model,
         [r if disk else _in_memory(r) for r, disk in zip(train, on_disk, strict=True)],

@@ -83,8 +83,11 @@ class TrainingSettings(BaseModel):
     output_weights: list[Positive] | None = Field(
         None, description="importance of each output, beside its scale"
     )
-    starts: int = Field(
-        1, ge=1, description="seeds to train from, in parallel; validation picks the best"
+    starts: int = Field(1, ge=1, description="seeds to train from, in parallel; see combine")
+    combine: Literal["best", "mean"] = Field(
+        "best",
+        description="what becomes of several starts: the one that validation picks, or the mean "
+        "of them all, an ensemble",
     )
     linear_start: bool = Field(
         True, description="whether the linear path starts from an estimated linear model"
@@ -147,6 +150,8 @@ class TrainingSettings(BaseModel):
                 )
             )
         out += self._restart_conflicts(kind, loss, first, starts)
+        if self.combine == "mean" and self.starts == 1:
+            out.append(("combine", "must be best with a single start, got mean; raise starts"))
         if self.horizons and loss == "one_step":
             out.append(("horizons", f"must be empty with loss one_step, got {self.horizons}"))
         epochs = type(self).model_fields["horizon_epochs"].default
