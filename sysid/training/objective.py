@@ -154,6 +154,10 @@ class NormalEquations:
         Raises:
             numpy.linalg.LinAlgError: if the matrix is not positive definite to rounding.
         """
+        with one_thread_each():
+            return self._solve(ridge)
+
+    def _solve(self, ridge: Array) -> Array:
         count = len(self.vector)
         matrix = self.matrix + np.diag(ridge[:count])
         vector = self.vector.copy()
