@@ -243,5 +243,5 @@ def _tabulated(
         if x.by is not None:
             part = by[:, :, at : at + rows * _padded(n)]
             part.reshape(*shape, rows, _padded(n))[..., :n] = x.by
-    inputs = np.concatenate([x.inputs for x in layers], axis=2)
-    return by, inputs, np.array(table, dtype=np.int64)
+    inputs = np.concatenate([np.zeros((*shape, 0), dtype), *(x.inputs for x in layers)], axis=2)
+    return by, inputs, np.array(table, dtype=np.int64).reshape(-1, 9)

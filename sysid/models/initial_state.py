@@ -36,49 +36,48 @@ class Encoder(nn.Module):
 
 
 def fitted_state(
-    simulate: Callable[[Tensor], Tensor], y: Tensor, state_size: int, steps: int = 30
+    simulate: Callable[[Tensor], tuple[Tensor, Tensor]],
+    y: Tensor,
+    state_size: int,
+    steps: int = 30,
 ) -> Tensor:
     """Return the initial state that fits measured outputs best, by least squares.
 
     Damped Gauss-Newton (Levenberg-Marquardt) steps from the zero state; the damping also
-    keeps directions that the data do not see near zero. One forward and backward pass
-    of ``n * ny`` copies gives all rows of the Jacobian.
+    keeps directions that the data do not see near zero.
 
     Args:
-        simulate: maps states ``(copies, state_size)`` to outputs ``(copies, n, ny)``.
+        simulate: maps a state ``(state_size,)`` to outputs ``(n, ny)`` and their derivative
+            ``(n, ny, state_size)``.
         y: ``(n, ny)``; a missing sample has no weight.
         state_size: numbers in a state.
         steps: most of them.
     """
-    n = y.numel()
     target, seen = y.flatten().nan_to_num(), ~y.flatten().isnan()
 
-    def residual(states: Tensor) -> Tensor:
-        return (simulate(states).flatten(1) - target) * seen  # (copies, n)
+    def residual(state: Tensor) -> tuple[Tensor, Tensor]:
+        y_hat, jacobian = simulate(state)
+        return (y_hat.flatten() - target) * seen, jacobian.flatten(0, 1) * seen[:, None]
 
     z = target.new_zeros(state_size)
+    e, jacobian = residual(z)
     damping: float | None = None
-    with torch.enable_grad():
-        for _ in range(steps):
-            copies = z.expand(n, state_size).clone().requires_grad_()
-            r = residual(copies)
-            (jacobian,) = torch.autograd.grad(r.diagonal().sum(), copies)
-            e, normal = r[0].detach(), jacobian.T @ jacobian
-            scale = float(normal.diagonal().max())
-            if not scale > 0:
-                break
-            damping = 1e-3 * scale if damping is None else max(damping / 10, 1e-9 * scale)
-            before, after = float(e @ e), float("inf")
-            while not after < before and damping < 1e9 * scale:
-                ridge = damping * torch.eye(state_size, dtype=z.dtype, device=z.device)
-                step = torch.linalg.solve(normal + ridge, jacobian.T @ e)
-                with torch.no_grad():
-                    trial = residual((z - step)[None])[0]
-                after = float(trial @ trial)
-                damping *= 1 if after < before else 10
-            if not after < before:
-                break
-            z = z - step
-            if before - after <= 1e-9 * before:
-                break
-    return z.detach()
+    for _ in range(steps):
+        normal = jacobian.T @ jacobian
+        scale = float(normal.diagonal().max())
+        if not scale > 0:
+            break
+        damping = 1e-3 * scale if damping is None else max(damping / 10, 1e-9 * scale)
+        before, after = float(e @ e), float("inf")
+        while not after < before and damping < 1e9 * scale:
+            ridge = damping * torch.eye(state_size, dtype=z.dtype, device=z.device)
+            step = torch.linalg.solve(normal + ridge, jacobian.T @ e)
+            trial, trial_jacobian = residual(z - step)
+            after = float(trial @ trial)
+            damping *= 1 if after < before else 10
+        if not after < before:
+            break
+        z, e, jacobian = z - step, trial, trial_jacobian
+        if before - after <= 1e-9 * before:
+            break
+    return z

@@ -94,7 +94,7 @@ def row_jacobian(
     Returns:
         The outputs, and the Jacobian ``(rows, outputs, P)``.
     """
-    y, to_weights, _ = _derivatives(model, function, arguments, of_argument=None)
+    y, to_weights, _ = _derivatives(model, function, arguments, of_first=False)
     return y, to_weights
 
 
@@ -102,24 +102,29 @@ def _derivatives(
     model: nn.Module,
     function: Callable[..., Tensor],
     arguments: tuple[Tensor, ...],
-    of_argument: int | None = 0,
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return outputs and derivatives to the weights, and to one of the arguments, by row."""
+    of_weights: bool = True,
+    of_first: bool = True,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return outputs and derivatives by row: to the weights, and to the first argument.
+
+    What is not asked for has no columns.
+    """
     module = _Call(model, function)
-    theta = {f"model.{n}": p for n, p in weights(model).items()}
+    theta = {f"model.{n}": p for n, p in weights(model).items()} if of_weights else {}
 
     def of_row(theta: dict[str, Tensor], *row: Tensor) -> tuple[Tensor, Tensor]:
         out = functional_call(module, theta, tuple(a[None] for a in row))[0]
         return out, out
 
-    argnums = (0,) if of_argument is None else (0, 1 + of_argument)
-    rows = vmap(jacrev(of_row, argnums, has_aux=True), (None, *(0 for _ in arguments)))
+    wanted = (*([0] if theta else []), *([1] if of_first else []))
+    rows = vmap(jacrev(of_row, wanted, has_aux=True), (None, *(0 for _ in arguments)))
     with _lent:
         jacobians, y = rows(theta, *arguments)
     n, outputs = y.shape
-    flat = [jacobians[0][name].reshape(n, outputs, -1) for name in theta]
-    to_weights = torch.cat(flat, -1) if flat else y.new_zeros(n, outputs, 0)
-    return y, to_weights, (None if of_argument is None else jacobians[1])
+    found = dict(zip(wanted, jacobians, strict=True))
+    flat = [found[0][name].reshape(n, outputs, -1) for name in theta]
+    none = y.new_zeros(n, outputs, 0)
+    return y, torch.cat(flat, -1) if flat else none, found.get(1, none)
 
 
 @torch.no_grad()
@@ -131,6 +136,7 @@ def unfold_sensitivities(
     sensitivity: Tensor,
     ny: int,
     block: int,
+    of_weights: bool = True,
 ) -> Iterator[tuple[Block, Tensor, Tensor]]:
     """Run a recurrence with its derivatives over a batch.
 
@@ -142,6 +148,7 @@ def unfold_sensitivities(
         sensitivity: ``(batch, state, columns)``, of the state: the weights' columns first.
         ny: outputs among the rows of a step.
         block: most samples of a block.
+        of_weights: whether the weights have columns.
 
     Yields:
         The block, ``(batch, m, ...)``, and state and sensitivity after it.
@@ -156,10 +163,11 @@ def unfold_sensitivities(
             sensitivity,
             ny,
             block,
+            of_weights,
         )
         return
     batch, time, _ = inputs.shape
-    columns, count = sensitivity.shape[-1], weight_count(model)
+    columns, count = sensitivity.shape[-1], weight_count(model) if of_weights else 0
     numbers = batch * (ny + state.shape[1]) * max(columns, 1)
     size = max(1, min(block, _NUMBERS // numbers))
     for start in range(0, time, size):
@@ -172,10 +180,10 @@ def unfold_sensitivities(
                 state = recurrence.advance(recurrence.step(state, v), state)
         flat = torch.stack(states, 1).flatten(0, 1)  # (B * m, state)
         rows, to_weights, to_state = _derivatives(
-            model, recurrence.step, (flat, piece.flatten(0, 1))
+            model, recurrence.step, (flat, piece.flatten(0, 1)), of_weights
         )
         own = to_weights.unflatten(0, (batch, m))
-        transition = torch.as_tensor(to_state).unflatten(0, (batch, m))
+        transition = to_state.unflatten(0, (batch, m))
         jacobian = inputs.new_empty(batch, m, ny, columns)
         for k in range(m):
             change = transition[:, k] @ sensitivity  # (B, rows, columns)
@@ -195,6 +203,7 @@ def _compiled(
     sensitivity: Tensor,
     ny: int,
     block: int,
+    of_weights: bool,
 ) -> Iterator[tuple[Block, Tensor, Tensor]]:
     """Do the same by the compiled recursion."""
     from sysid.kernels.sensitivities import LayerArrays, advance
@@ -202,7 +211,7 @@ def _compiled(
     batch, time, _ = inputs.shape
     columns = {}
     count = 0
-    for name, weight in weights(model).items():
+    for name, weight in weights(model).items() if of_weights else ():
         columns[name], count = count, count + weight.numel()
     # Within a step a layer's derivatives are as many numbers as the state, squared, times a few.
     numbers = batch * max(sensitivity.shape[-1] * ny, 8 * state.shape[1] ** 2)

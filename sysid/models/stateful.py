@@ -239,10 +239,27 @@ class StatefulModel(Model):
             dx = torch.cat([dx, to_itself.expand(batch, -1, -1)], dim=-1)
         if m:
             yield Block(0, y[:, :m], y.new_zeros(batch, m, self.ny, dx.shape[-1]))
-        y_before = _delayed(y[:, :washout]) if self.feedback and not m else y[:, :0]
+        for part in self._unfolded(u[:, m:], y[:, m:], x, dx, block, 0 if m else washout):
+            yield part._replace(start=m + part.start)
+
+    def _unfolded(
+        self,
+        u: Tensor,
+        y: Tensor,
+        x: Tensor,
+        dx: Tensor,
+        block: int,
+        washout: int,
+        of_weights: bool = True,
+    ) -> Iterator[Block]:
+        """Run on from a state ``(batch, state)`` and its derivatives ``(batch, state, columns)``.
+
+        With feedback, the first ``washout`` outputs are fed back as measured.
+        """
+        y_before = _delayed(y[:, :washout]) if self.feedback else y[:, :0]
         forced = min(y_before.shape[1], u.shape[1])
         stretches: list[tuple[int, Callable[[Tensor, Tensor], Tensor], Tensor]] = [
-            (m + forced, self._step, u[:, m + forced :])
+            (forced, self._step, u[:, forced:])
         ]
         if forced:
             measured = torch.cat([u[:, :forced], y_before[:, :forced]], dim=-1)
@@ -250,7 +267,9 @@ class StatefulModel(Model):
         for start, step, inputs in stretches:
             compiled = (None, None) if self.feedback else (self._linearised, self._trajectory)
             recurrence = Recurrence(step, lambda rows, _: rows[:, self.ny :], *compiled)
-            pieces = unfold_sensitivities(self, recurrence, inputs, x, dx, self.ny, block)
+            pieces = unfold_sensitivities(
+                self, recurrence, inputs, x, dx, self.ny, block, of_weights
+            )
             for part, after, change in pieces:
                 x, dx = after, change
                 yield part._replace(start=start + part.start)
@@ -332,15 +351,28 @@ class StatefulModel(Model):
         _, (*hidden, _) = self._continue(u[None], state, _delayed(y[None])[:, :n])
         return (*hidden, y[None, -1].nan_to_num())
 
+    @torch.no_grad()
     def estimated_state(self, u: Tensor, y: Tensor) -> Tensor:
-        """Return the initial state, ``(state_size,)``, that fits measured ``y`` best."""
-        y_before = _delayed(y.nan_to_num()[None]) if self.feedback else None
+        """Return the initial state, ``(state_size,)``, that fits measured outputs best.
 
-        def simulate(states: Tensor) -> Tensor:
-            copies = len(states)
-            before = None if y_before is None else y_before.expand(copies, -1, -1)
-            start = self._from_numbers(states)
-            return self._continue(u.expand(copies, -1, -1), start, before)[0]
+        Args:
+            u: scaled inputs, ``(T, nu)``.
+            y: scaled outputs, ``(T, ny)``; missing ones do not count.
+
+        Example:
+            >>> model = sysid.RNN(nu=1, ny=1, hidden_size=3, initial_state="estimated")
+            >>> model.estimated_state(torch.ones(20, 1), torch.zeros(20, 1)).shape
+            torch.Size([3])
+        """
+        whole = self.state_size + self.feedback * self.ny
+        to_itself = torch.eye(whole, self.state_size, dtype=u.dtype, device=u.device)[None]
+
+        def simulate(state: Tensor) -> tuple[Tensor, Tensor]:
+            x = torch.cat([state, state.new_zeros(whole - self.state_size)])[None]
+            run = self._unfolded(u[None], y[None], x, to_itself, len(u), len(y), of_weights=False)
+            parts = list(run)
+            y_hat = torch.cat([p.y_hat[0] for p in parts])
+            return y_hat, torch.cat([p.jacobian[0] for p in parts])
 
         return fitted_state(simulate, y, self.state_size)
 

@@ -188,6 +188,10 @@ class NormalEquations:
         Raises:
             numpy.linalg.LinAlgError: if the matrix is not positive definite to rounding.
         """
+        with one_thread_each():
+            return self._solve(ridge, vector)
+
+    def _solve(self, ridge: Array, vector: Array) -> Array:
         count = len(self.vector)
         matrix = self.matrix + np.diag(ridge[:count])
         right = vector[:count].copy()
