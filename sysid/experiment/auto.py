@@ -253,6 +253,12 @@ def auto(
     Raises:
         ValueError: for records that are too few or do not go together.
         RuntimeError: if no candidate gave a stable model.
+
+    Example:
+        >>> import sysid
+        >>> found = sysid.auto(sysid.generate("linear", 300, noise=0.02), budget=0.02)
+        >>> found.model.simulate(sysid.generate("linear", 50)).shape
+        (50, 1)
     """
     train, tests = as_records(records), as_records(test) if test else []
     directory = next_directory("auto") if out is None else new_directory(Path(out))

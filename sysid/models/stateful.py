@@ -333,7 +333,18 @@ class StatefulModel(Model):
         return (*hidden, y[None, -1].nan_to_num())
 
     def estimated_state(self, u: Tensor, y: Tensor) -> Tensor:
-        """Return the initial state, ``(state_size,)``, that fits measured ``y`` best."""
+        """Return the initial state, ``(state_size,)``, that fits measured ``y`` best.
+
+        Args:
+            u: ``(n, nu)`` in own units.
+            y: ``(n, ny)``; a missing sample has no weight.
+
+        Example:
+            >>> import sysid
+            >>> model = sysid.StateSpace(nu=1, ny=1, nx=2)
+            >>> model.estimated_state(torch.zeros(20, 1), torch.zeros(20, 1)).shape
+            torch.Size([2])
+        """
         y_before = _delayed(y.nan_to_num()[None]) if self.feedback else None
 
         def simulate(states: Tensor) -> Tensor:
