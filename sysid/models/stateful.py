@@ -360,6 +360,7 @@ class StatefulModel(Model):
             y: scaled outputs, ``(T, ny)``; missing ones do not count.
 
         Example:
+            >>> import sysid
             >>> model = sysid.RNN(nu=1, ny=1, hidden_size=3, initial_state="estimated")
             >>> model.estimated_state(torch.ones(20, 1), torch.zeros(20, 1)).shape
             torch.Size([3])
