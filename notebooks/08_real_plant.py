@@ -23,6 +23,7 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -78,7 +79,9 @@ plt.show()
 found = sysid.advice(record, test)
 for finding in found.findings:
     print(f"{finding.level.upper()}, {finding.channel or 'record'}: {finding.found}.")
-    print(f"    {finding.means} {finding.do}")
+    print(
+        fill(f"{finding.means} {finding.do}", 95, initial_indent="    ", subsequent_indent="    ")
+    )
 print(found.suggestion)
 
 # %% [markdown]
@@ -172,9 +175,8 @@ plots.learning_curve(result.history)
 
 # %%
 scores = sysid.compare(models, test, (1, 10, "simulation"))
-scores.pivot(index="model", columns="horizon", values="fit_index")[["1", "10", "simulation"]].round(
-    1
-)
+table = scores.pivot(index="model", columns="horizon", values="fit_index")
+table[["1", "10", "simulation"]].round(1)
 
 # %%
 free = scores[scores.horizon == "simulation"].set_index("model")
@@ -208,7 +210,7 @@ plots.simulation(test, runs, n_init=test.n_init, title="Free run on the test rec
 # %%
 analysis = sysid.residual_analysis(models["NARX"], test)
 for words in analysis.verdicts.words:
-    print("-", words)
+    print(fill(words, 95, initial_indent="- ", subsequent_indent="  "))
 plots.residual_correlation(analysis)
 
 # %% [markdown]
