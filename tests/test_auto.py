@@ -57,6 +57,7 @@ def search(files: Path, out: Path, test: str = "test") -> Automatic:
     return auto_sources(train, [str(files / f"{test}.csv")], budget=0.08, out=out)
 
 
+@pytest.mark.slow
 def test_it_beats_linear_models_repeats_itself_and_never_looks_at_test_data(
     files: Path, tmp_path: Path, start_clock: Callable[[], None]
 ) -> None:
@@ -87,6 +88,7 @@ def test_it_beats_linear_models_repeats_itself_and_never_looks_at_test_data(
     pd.testing.assert_frame_equal(tried, poisoned.tried)
 
 
+@pytest.mark.slow
 def test_several_inputs_and_outputs_in_memory(
     tmp_path: Path, start_clock: Callable[[], None]
 ) -> None:
@@ -113,6 +115,7 @@ def test_the_time_is_kept(files: Path, tmp_path: Path, monkeypatch: pytest.Monke
     assert found.tried.epochs[0] == 1
 
 
+@pytest.mark.slow
 def test_the_command(files: Path, tmp_path: Path) -> None:
     arguments = ["train", "--auto", str(files / "a.csv"), "--budget", "0.02"]
     shown = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "one")])

@@ -74,6 +74,7 @@ def run(recipe: Path, out: Path, seeds: int = 2) -> Benchmarked:
     return run_benchmarks(out=out, recipe=recipe, seeds=seeds, progress=False)
 
 
+@pytest.mark.slow
 def test_scores_are_the_protocols_and_a_second_call_goes_on(recipe: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     result = run(recipe, out)
@@ -118,6 +119,7 @@ def test_the_page_has_every_published_row_in_order(recipe: Path, tmp_path: Path)
     assert position == 1 + better
 
 
+@pytest.mark.slow
 def test_a_poisoned_test_record_changes_nothing_but_its_score(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

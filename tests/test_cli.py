@@ -60,6 +60,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_several_starts_are_kept_and_compared(folder: Path) -> None:
     changes = ("--set", "training.starts=2", "--set", "training.optimiser=auto")
     done = run("train", folder / "config.yaml", *changes, "--out", "many", cwd=folder)
@@ -204,6 +205,7 @@ def test_help_imports_no_torch(folder: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_goes_on(folder: Path) -> None:
     from sysid.experiment.config import read_config
     from sysid.experiment.data import load_data

@@ -29,6 +29,7 @@ SIZES = st.fixed_dictionaries(
         "seed": st.integers(0, 2**31),
     }
 )
+NETWORK = ("steps", "batch", "inputs", "units", "lags", "outputs")
 ACTIVATIONS = ("tanh", "sigmoid", "relu", "elu", "softplus")
 # Both sum in another order: rounding, grown by the recurrence over its steps.
 CLOSE = {torch.float64: 1e-10, torch.float32: 1e-4}
@@ -99,50 +100,56 @@ class TestEqualsTheReference:
     def test_network(
         self, dtype: torch.dtype, sizes: dict[str, int], activation: str, deep: bool
     ) -> None:
-        t, b, h, lags, n = (sizes[k] for k in ("steps", "batch", "units", "lags", "outputs"))
+        t, b, m, h, lags, n = (sizes[k] for k in NETWORK)
         last = 7 if deep else h
-        shapes = [(t, b, h), (t, b, n), (lags, b, n), (h, lags * n), (n, lags * n), (n, last)]
+        shapes = [(t, b, m), (lags, b, n), (n, lags * n + m), (h, lags * n + m), (h,)]
         shapes += [(last, h), (last,)] if deep else []
-
-        def call(module, a):  # type: ignore[no-untyped-def]
-            hidden = [(a[6], a[7])] if deep else []
-            return module.network(*a[:5], hidden, a[5], activation)
-
-        compare("network", draw(sizes, dtype, *shapes), dtype, call)
+        shapes += [(n, last), (n,)]
+        compare(
+            "network", draw(sizes, dtype, *shapes), dtype,
+            lambda module, a: module.network(*a[:3], pairs(a[3:]), activation),
+        )  # fmt: skip
 
     @each_size
-    @given(sizes=SIZES)
-    def test_linear_network(self, dtype: torch.dtype, sizes: dict[str, int]) -> None:
-        t, b, lags, n = (sizes[k] for k in ("steps", "batch", "lags", "outputs"))
-        arguments = draw(sizes, dtype, (t, b, n), (lags, b, n), (n, lags * n))
+    @given(sizes=SIZES, linear=st.booleans())
+    def test_network_of_one_layer(
+        self, dtype: torch.dtype, sizes: dict[str, int], linear: bool
+    ) -> None:
+        t, b, m, _, lags, n = (sizes[k] for k in NETWORK)
+        shapes = [(t, b, m), (lags, b, n), (n, lags * n + m), (n,)]
+        shapes += [(n, lags * n + m)] if linear else []
         compare(
-            "network", arguments, dtype,
-            lambda m, a: m.network(a[0], a[0], a[1], None, a[2], [], None, "tanh"),
+            "network", draw(sizes, dtype, *shapes), dtype,
+            lambda module, a: module.network(
+                *a[:2], a[4] if linear else None, pairs(a[2:4]), "tanh"
+            ),
         )  # fmt: skip
 
 
-def test_three_hidden_layers() -> None:
-    sizes = {"seed": 0}
-    shapes = [(9, 5, 6), (9, 5, 2), (3, 5, 2), (6, 6), (2, 6), (2, 4)]
-    shapes += [(5, 6), (5,), (4, 5), (4,)]
+def pairs(a: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
+    """Weights and biases of layers."""
+    return list(zip(a[::2], a[1::2], strict=True))
 
-    def call(module, a):  # type: ignore[no-untyped-def]
-        return module.network(*a[:5], [(a[6], a[7]), (a[8], a[9])], a[5], "sigmoid")
 
-    compare("network", draw(sizes, torch.float64, *shapes), torch.float64, call)
+def test_three_hidden_layers_without_a_linear_path() -> None:
+    shapes = [(9, 5, 2), (3, 5, 2), (6, 8), (6,), (5, 6), (5,), (4, 5), (4,), (2, 4), (2,)]
+    compare(
+        "network", draw({"seed": 0}, torch.float64, *shapes), torch.float64,
+        lambda module, a: module.network(*a[:2], None, pairs(a[2:]), "sigmoid"),
+    )  # fmt: skip
 
 
 SMALL = {
     "rnn": lambda a: functions.rnn(*a, "tanh"),
     "gru": lambda a: functions.gru(*a),
     "lstm": lambda a: functions.lstm(*a),
-    "network": lambda a: functions.network(*a[:5], [], a[5], "tanh"),
+    "network": lambda a: functions.network(*a[:3], pairs(a[3:]), "tanh")[2:],
 }
 SHAPES = {
     "rnn": [(4, 2, 2), (2, 3), (3, 2), (3, 3), (3,), (3,)],
     "gru": [(4, 2, 2), (2, 3), (9, 2), (9, 3), (9,), (9,)],
     "lstm": [(4, 2, 2), (2, 3), (2, 3), (12, 2), (12, 3), (12,), (12,)],
-    "network": [(4, 2, 3), (4, 2, 1), (2, 2, 1), (3, 2), (1, 2), (1, 3)],
+    "network": [(4, 2, 3), (2, 2, 1), (1, 5), (3, 5), (3,), (1, 3), (1,)],
 }
 
 
@@ -172,7 +179,8 @@ def test_nan_passes_every_activation(activation: str) -> None:
     with torch.no_grad():
         arguments[0][1] = torch.nan
         with use_backend("fused"):
-            assert functions.network(*arguments[:5], [], arguments[5], activation)[1:].isnan().all()
+            out = functions.network(*arguments[:3], pairs(arguments[3:]), activation)
+        assert out[3:].isnan().all()
 
 
 @pytest.mark.filterwarnings("ignore:a recurrence runs without compiled loops")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sysid.kernels import reference
 from sysid.kernels.backends import fused
+from sysid.kernels.free_run import FreeRun
 from sysid.kernels.tapes import (
     Grads,
     Parts,
@@ -19,8 +20,6 @@ from sysid.kernels.tapes import (
     by_layer,
     gate_room,
     gradients_from,
-    outer,
-    room,
     rows,
     trajectory_from,
     twice,
@@ -68,25 +67,19 @@ def lstm_states(
 
 
 def network(
-    given: Tensor,
-    direct: Tensor,
+    v: Tensor,
     y_start: Tensor,
-    entry: Tensor | None,
-    linear: Tensor,
-    hidden: Sequence[tuple[Tensor, Tensor]],
-    output: Tensor | None,
+    linear: Tensor | None,
+    layers: Sequence[tuple[Tensor, Tensor]],
     activation: str,
 ) -> Tensor:
     """As ``reference.network``."""
-    if entry is None or output is None:
-        if fused(direct, y_start, linear):
-            return _applied(_Linear, direct, y_start, linear)
-    else:
-        flat = [t for pair in hidden for t in pair]
-        arguments = (given, direct, y_start, entry, linear, output, *flat)
-        if fused(*arguments, activation=activation):
-            return _applied(_Network, activation, *arguments)
-    return reference.network(given, direct, y_start, entry, linear, hidden, output, activation)
+    flat = [t for pair in layers for t in pair]
+    given = [v, y_start, *flat] if linear is None else [v, y_start, linear, *flat]
+    # One layer has no activation: any will do.
+    if fused(*given, activation=activation if len(layers) > 1 else "tanh"):
+        return _applied(FreeRun, activation, v, y_start, linear, *flat)
+    return reference.network(v, y_start, linear, layers, activation)
 
 
 def _applied(function: Any, *arguments: Any) -> Tensor:
@@ -240,114 +233,3 @@ def _lstm_tape(
         rows(u), rows(h), rows(c), gates, blocks(w_ih, 4, True), blocks(w_hh, 4, True),
         blocks(w_hh, 4, False), blocks(bias, 4, False), rows(d_h), rows(d_c), d_gates,
     )  # fmt: skip
-
-
-class _Network(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, activation: str, given: Tensor, direct: Tensor, y_start: Tensor, entry: Tensor,
-        linear: Tensor, output: Tensor, *hidden: Tensor,
-    ) -> Tensor:  # fmt: skip
-        from sysid.kernels.drivers import run_forward
-
-        steps, batch, n = direct.shape
-        lags = len(y_start)
-        y = torch.cat([y_start, direct])
-        phi = room(y, steps, batch, lags * n)
-        layers = [room(given, *given.shape).copy_(given)]
-        layers += [room(y, steps, batch, len(b)) for b in hidden[1::2]]
-        weights = (entry, linear, output, *hidden)
-        tape = _network_tape(activation, y, phi, layers, weights, y, phi, layers)
-        work = sum(w.numel() for w in weights)
-        run_forward(tape, steps, batch, work)
-        arguments = (given, direct, y_start, *weights)
-        ctx.save_for_backward(*arguments, y, phi, *layers)
-        ctx.activation, ctx.count, ctx.work = activation, len(arguments), work
-        return y[lags:]
-
-    @staticmethod
-    def backward(ctx: Any, d_out: Tensor) -> Grads:
-        from sysid.kernels.drivers import run_back
-
-        saved = ctx.saved_tensors
-        arguments, (y, phi, *layers) = saved[: ctx.count], saved[ctx.count :]
-        if torch.is_grad_enabled():
-
-            def again(*a: Tensor) -> Tensor:
-                given, direct, y_start, entry, linear, output, *rest = a
-                pairs = list(zip(rest[::2], rest[1::2], strict=True))
-                return reference.network(
-                    given, direct, y_start, entry, linear, pairs, output, ctx.activation
-                )
-
-            return (None, *twice(again, arguments, (d_out,)))
-        y_start, weights = arguments[2], arguments[3:]
-        lags, batch, _ = y_start.shape
-        d_y = torch.cat([torch.zeros_like(y_start), d_out])
-        d_phi = y.new_empty(1, *phi.shape[1:])
-        d_layers = [room(x, *x.shape) for x in layers]
-        tape = _network_tape(ctx.activation, y, phi, layers, weights, d_y, d_phi, d_layers)
-        run_back(tape, len(phi), batch, ctx.work)
-        d_direct = d_y[lags:]
-        d_hidden: list[Tensor] = []
-        for before, d in zip(layers[:-1], d_layers[1:], strict=True):
-            d_hidden += by_layer(d[None], before)
-        return (
-            None, d_layers[0], d_direct, d_y[:lags], outer(d_layers[0], phi),
-            outer(d_direct, phi), outer(d_direct, layers[-1]), *d_hidden,
-        )  # fmt: skip
-
-
-def _network_tape(
-    activation: str, y: Tensor, phi: Tensor, layers: Sequence[Tensor], weights: Sequence[Tensor],
-    d_y: Tensor, d_phi: Tensor, d_layers: Sequence[Tensor],
-) -> Any:  # fmt: skip
-    from sysid.kernels.elementary import ACTIVATION_CODES
-    from sysid.kernels.network import NetworkTape
-
-    entry, linear, output, *hidden = weights
-    between = [*hidden[::2], output]
-    biases = [*hidden[1::2], output.new_zeros(len(output))]
-    return NetworkTape(
-        rows(y), rows(phi), tuple(map(rows, layers)),
-        weight(entry.T), weight(entry), weight(linear.T), weight(linear),
-        tuple(weight(w.T) for w in between), tuple(map(weight, between)),
-        tuple(map(weight, biases)), ACTIVATION_CODES[activation],
-        rows(d_y), rows(d_phi), tuple(map(rows, d_layers)),
-    )  # fmt: skip
-
-
-class _Linear(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, direct: Tensor, y_start: Tensor, linear: Tensor) -> Tensor:
-        from sysid.kernels.drivers import run_forward
-
-        steps, batch, n = direct.shape
-        y = torch.cat([y_start, direct])
-        phi = room(y, steps, batch, len(y_start) * n)
-        run_forward(_linear_tape(y, phi, linear, y, phi), steps, batch, linear.numel())
-        ctx.save_for_backward(direct, y_start, linear, y, phi)
-        return y[len(y_start) :]
-
-    @staticmethod
-    def backward(ctx: Any, d_out: Tensor) -> Grads:
-        from sysid.kernels.drivers import run_back
-
-        direct, y_start, linear, y, phi = ctx.saved_tensors
-        if torch.is_grad_enabled():
-
-            def again(direct: Tensor, y_start: Tensor, linear: Tensor) -> Tensor:
-                return reference.network(direct, direct, y_start, None, linear, (), None, "tanh")
-
-            return twice(again, (direct, y_start, linear), (d_out,))
-        lags, batch, _ = y_start.shape
-        d_y = torch.cat([torch.zeros_like(y_start), d_out])
-        d_phi = y.new_empty(1, *phi.shape[1:])
-        run_back(_linear_tape(y, phi, linear, d_y, d_phi), len(phi), batch, linear.numel())
-        return d_y[lags:], d_y[:lags], outer(d_y[lags:], phi)
-
-
-def _linear_tape(y: Tensor, phi: Tensor, linear: Tensor, d_y: Tensor, d_phi: Tensor) -> Any:
-    from sysid.kernels.network import LinearTape
-
-    return LinearTape(rows(y), rows(phi), weight(linear.T), weight(linear), rows(d_y), rows(d_phi))

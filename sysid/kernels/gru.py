@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from sysid.kernels.drivers import recurrence
-from sysid.kernels.elementary import sigmoid, tanh
+from sysid.kernels.elementary import SIGMOID, activate, tanh
 from sysid.kernels.products import add_product, fill
 
 
@@ -45,10 +45,11 @@ def _step(tape: Any, t: int, b0: int, b1: int) -> None:
     a, c = b0 * b_r.shape[0], b1 * b_r.shape[0]
     before, after = h[t, a:c], h[t + 1, a:c]
     r_t, z_t, n_t, q_t = r[t, a:c], z[t, a:c], n[t, a:c], q[t, a:c]
+    activate(SIGMOID, r, t, a, c)
+    activate(SIGMOID, z, t, a, c)
     for j in range(len(before)):
-        r_t[j] = sigmoid(r_t[j])
-        z_t[j] = sigmoid(z_t[j])
         n_t[j] = tanh(n_t[j] + r_t[j] * q_t[j])
+    for j in range(len(before)):
         after[j] = n_t[j] + z_t[j] * (before[j] - n_t[j])
 
 
@@ -60,13 +61,17 @@ def _step_back(tape: Any, t: int, b0: int, b1: int) -> None:
     before, d_before, d_after = h[t, a:c], d_h[t, a:c], d_h[t + 1, a:c]
     r_t, z_t, n_t, q_t = r[t, a:c], z[t, a:c], n[t, a:c], q[t, a:c]
     to_r, to_z, to_n, to_q = d_r[t, a:c], d_z[t, a:c], d_n[t, a:c], d_q[t, a:c]
+    # Several short loops: with many arrays, which might overlap, one would not be vectorised.
     for j in range(len(before)):
-        d = d_after[j]
-        to_n[j] = d * (one - z_t[j]) * (one - n_t[j] * n_t[j])
+        to_n[j] = d_after[j] * (one - z_t[j]) * (one - n_t[j] * n_t[j])
+    for j in range(len(before)):
         to_r[j] = to_n[j] * q_t[j] * r_t[j] * (one - r_t[j])
-        to_z[j] = d * (before[j] - n_t[j]) * z_t[j] * (one - z_t[j])
+    for j in range(len(before)):
+        to_z[j] = d_after[j] * (before[j] - n_t[j]) * z_t[j] * (one - z_t[j])
+    for j in range(len(before)):
         to_q[j] = to_n[j] * r_t[j]
-        d_before[j] += d * z_t[j]
+    for j in range(len(before)):
+        d_before[j] += d_after[j] * z_t[j]
     add_product(d_h, t, d_r, t, w_r, b0, b1)
     add_product(d_h, t, d_z, t, w_z, b0, b1)
     add_product(d_h, t, d_q, t, w_n, b0, b1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from sysid.kernels.drivers import recurrence
-from sysid.kernels.elementary import sigmoid, tanh
+from sysid.kernels.elementary import SIGMOID, TANH, activate, tanh
 from sysid.kernels.products import add_product, fill
 
 
@@ -39,14 +39,15 @@ def _step(tape: Any, t: int, b0: int, b1: int) -> None:
         add_product(tape.gates[k], t, h, t, tape.w[k], b0, b1)
     size = tape.biases[0].shape[0]
     a, e = b0 * size, b1 * size
+    activate(SIGMOID, i, t, a, e)
+    activate(SIGMOID, f, t, a, e)
+    activate(TANH, g, t, a, e)
+    activate(SIGMOID, o, t, a, e)
     i_t, f_t, g_t, o_t = i[t, a:e], f[t, a:e], g[t, a:e], o[t, a:e]
     c_before, c_after, h_after = c[t, a:e], c[t + 1, a:e], h[t + 1, a:e]
     for j in range(len(i_t)):
-        i_t[j] = sigmoid(i_t[j])
-        f_t[j] = sigmoid(f_t[j])
-        g_t[j] = tanh(g_t[j])
-        o_t[j] = sigmoid(o_t[j])
         c_after[j] = f_t[j] * c_before[j] + i_t[j] * g_t[j]
+    for j in range(len(i_t)):
         h_after[j] = o_t[j] * tanh(c_after[j])
 
 
@@ -57,16 +58,21 @@ def _step_back(tape: Any, t: int, b0: int, b1: int) -> None:
     size = tape.biases[0].shape[0]
     a, e = b0 * size, b1 * size
     i_t, f_t, g_t, o_t = i[t, a:e], f[t, a:e], g[t, a:e], o[t, a:e]
-    c_before, c_after, d_after, d_cell = c[t, a:e], c[t + 1, a:e], d_h[t + 1, a:e], d_c[0, a:e]
+    c_before, c_after, d_after, cell = c[t, a:e], c[t + 1, a:e], d_h[t + 1, a:e], d_c[0, a:e]
     to_i, to_f, to_g, to_o = d_i[t, a:e], d_f[t, a:e], d_g[t, a:e], d_o[t, a:e]
+    # Several short loops: with many arrays, which might overlap, one would not be vectorised.
     for j in range(len(i_t)):
-        d, s = d_after[j], tanh(c_after[j])
-        cell = d_cell[j] + d * o_t[j] * (one - s * s)
-        to_i[j] = cell * g_t[j] * i_t[j] * (one - i_t[j])
-        to_f[j] = cell * c_before[j] * f_t[j] * (one - f_t[j])
-        to_g[j] = cell * i_t[j] * (one - g_t[j] * g_t[j])
-        to_o[j] = d * s * o_t[j] * (one - o_t[j])
-        d_cell[j] = cell * f_t[j]
+        s = tanh(c_after[j])
+        to_o[j] = d_after[j] * s * o_t[j] * (one - o_t[j])
+        cell[j] += d_after[j] * o_t[j] * (one - s * s)
+    for j in range(len(i_t)):
+        to_i[j] = cell[j] * g_t[j] * i_t[j] * (one - i_t[j])
+    for j in range(len(i_t)):
+        to_f[j] = cell[j] * c_before[j] * f_t[j] * (one - f_t[j])
+    for j in range(len(i_t)):
+        to_g[j] = cell[j] * i_t[j] * (one - g_t[j] * g_t[j])
+    for j in range(len(i_t)):
+        cell[j] *= f_t[j]
     for k in range(4):
         add_product(d_h, t, tape.d_gates[k], t, tape.w_t[k], b0, b1)
 

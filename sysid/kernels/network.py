@@ -18,7 +18,8 @@ class NetworkTape(NamedTuple):
         h_1    = s(given(k) + V phi(k)),  h_i = s(b_i + W_i h_(i-1))
         y(k)   = direct(k) + L phi(k) + W h_last
 
-    ``y[lags:]`` holds ``direct`` before a step, ``layers[0]`` holds ``given``.
+    ``y[lags:]`` holds ``direct`` before a step, ``layers[0]`` holds ``given``. Layers may be padded
+    with neurons whose weights are zero.
     """
 
     y: Any  # (lags + T, B * n), the first lags rows are given

@@ -81,49 +81,46 @@ def lstm(
 
 
 def network(
-    given: Tensor,
-    direct: Tensor,
+    v: Tensor,
     y_start: Tensor,
-    entry: Tensor | None,
-    linear: Tensor,
-    hidden: Sequence[tuple[Tensor, Tensor]],
-    output: Tensor | None,
+    linear: Tensor | None,
+    layers: Sequence[tuple[Tensor, Tensor]],
     activation: str,
 ) -> Tensor:
     """Return the free run of a network that is fed its own last outputs.
 
     ::
 
-        phi(k) = [y(k-1), ..., y(k-lags)]
-        h_1    = s(given(k) + V phi(k)),  h_i = s(W_i h_(i-1) + b_i)
-        y(k)   = direct(k) + L phi(k) + W h_last
+        phi(k) = [y(k-1), ..., y(k-lags), v(k)]
+        h_1    = s(W_1 phi(k) + b_1),  h_i = s(W_i h_(i-1) + b_i)
+        y(k)   = L phi(k) + W h_last + b
 
     Args:
-        given: what else enters the first layer, ``(T, B, H_1)``; of no matter without one.
-        direct: what else adds to the output, ``(T, B, n)``.
+        v: what else is fed in, ``(T, B, m)``.
         y_start: ``y(-lags), ..., y(-1)``, oldest first, ``(lags, B, n)``.
-        entry: ``V``, ``(H_1, lags * n)``; ``None`` for a linear recurrence.
-        linear: ``L``, ``(n, lags * n)``.
-        hidden: ``W_i`` ``(H_i, H_(i-1))`` and ``b_i`` ``(H_i,)`` of the layers after the first.
-        output: ``W``, ``(n, H_last)``; ``None`` with ``entry``.
+        linear: ``L``, ``(n, lags * n + m)``; ``None`` where there is no linear path.
+        layers: weight and bias of each layer, at last ``W`` and ``b``; with one layer,
+            ``y(k) = (L + W) phi(k) + b``.
         activation: one of ``ACTIVATIONS``.
 
     Returns:
-        ``y(0), ..., y(T-1)``: ``(T, B, n)``.
+        ``y(-lags), ..., y(T-1)``: ``(lags + T, B, n)``.
     """
     s = ACTIVATIONS[activation]
-    phi = y_start.flip(0).transpose(0, 1).flatten(1)  # newest first, (B, lags * n)
-    outputs = []
-    for k, y in enumerate(direct.unbind(0)):
-        y = y + phi @ linear.T
-        if entry is not None and output is not None:
-            h = s(given[k] + phi @ entry.T)
-            for weight, bias in hidden:
-                h = s(h @ weight.T + bias)
-            y = y + h @ output.T
+    *hidden, (last, bias) = layers
+    past = y_start.flip(0).transpose(0, 1).flatten(1)  # newest first, (B, lags * n)
+    outputs = list(y_start.unbind(0))
+    for given in v.unbind(0):
+        phi = torch.cat([past, given], dim=1)
+        h = phi
+        for w, b in hidden:
+            h = s(h @ w.T + b)
+        y = h @ last.T + bias
+        if linear is not None:
+            y = y + phi @ linear.T
         outputs.append(y)
-        phi = torch.cat([y, phi], dim=1)[:, : phi.shape[1]]
-    return _stacked(outputs, direct, direct[:0].sum(0))
+        past = torch.cat([y, past], dim=1)[:, : past.shape[1]]
+    return _stacked(outputs, v, bias.expand(v.shape[1], -1))
 
 
 def _stacked(parts: list[Tensor], like: Tensor, row: Tensor) -> Tensor:

@@ -15,10 +15,12 @@ from sysid.kernels.backends import warn_once
 Grads = tuple[Tensor | None, ...]
 Parts = tuple[NDArray[Any], ...]
 
+_ROWS = 500  # of a product's blocks, which stay in the cache
+
 
 def rows(tensor: Tensor) -> NDArray[Any]:
     """Return the memory of a contiguous ``(time, batch, width)`` as ``(time, batch * width)``."""
-    return tensor.detach().view(len(tensor), -1).numpy()
+    return tensor.detach().view(len(tensor), tensor.shape[1:].numel()).numpy()
 
 
 def weight(tensor: Tensor) -> NDArray[Any]:
@@ -62,13 +64,22 @@ def gradients_from(d_out: Tensor) -> Tensor:
 
 
 def outer(d: Tensor, x: Tensor) -> Tensor:
-    """Return ``sum over time and batch of d x'``, ``(n, q)`` from ``(T, B, n)``, ``(T, B, q)``."""
-    return d.flatten(0, 1).T @ x.flatten(0, 1)
+    """Return ``sum over rows of d x'``, ``(n, q)`` from ``(M, n)``, ``(M, q)``.
+
+    Block by block: a library's product of two matrices that are tall and narrow runs at a
+    fraction of the speed, in double precision at a fifth.
+    """
+    whole = len(d) // _ROWS * _ROWS
+    rest = d[whole:].T @ x[whole:]
+    if not whole:
+        return rest
+    d, x = (a[:whole].unflatten(0, (-1, _ROWS)) for a in (d, x))
+    return (d.transpose(1, 2) @ x).sum(0) + rest
 
 
 def outers(d_gates: Tensor, x: Tensor) -> Tensor:
     """Return the same of all gates, one below the other."""
-    return torch.cat([outer(d, x) for d in d_gates])
+    return torch.cat([outer(d.flatten(0, 1), x.flatten(0, 1)) for d in d_gates])
 
 
 def by_layer(d_gates: Tensor, *inputs: Tensor) -> list[Tensor]:

@@ -43,17 +43,9 @@ def layers(
     return nn.Sequential(*stack, nn.Linear([input_size, *hidden_sizes][-1], output_size))
 
 
-Pairs = list[tuple[Tensor, Tensor]]
-
-
-def taken_apart(network: nn.Sequential) -> tuple[nn.Linear | None, Pairs, nn.Linear]:
-    """Return the first layer of ``layers``, weight and bias of those between, and the last.
-
-    The first is ``None`` where the network is one linear layer.
-    """
-    linear = [m for m in network if isinstance(m, nn.Linear)]
-    first = linear[0] if len(linear) > 1 else None
-    return first, [(m.weight, m.bias) for m in linear[1:-1]], linear[-1]
+def weights_and_biases(network: nn.Sequential) -> list[tuple[Tensor, Tensor]]:
+    """Return weight and bias of each of ``layers``."""
+    return [(m.weight, m.bias) for m in network if isinstance(m, nn.Linear)]
 
 
 class FFN(GapTolerant, Model):

@@ -13,7 +13,7 @@ from sysid.data.regressors import Orders
 from sysid.kernels.functions import network
 from sysid.models import linearisation
 from sysid.models.arx import fit_arx, regression_pieces
-from sysid.models.ffn import layers, taken_apart
+from sysid.models.ffn import layers, weights_and_biases
 from sysid.models.linearisation import Step
 from sysid.models.model import Carried, GapTolerant, Model
 from sysid.models.sensitivities import Block, Recurrence, unfold_sensitivities, weight_count
@@ -124,33 +124,22 @@ class NARX(GapTolerant, Model):
         return torch.cat([y_start, self._scale_out(free)], dim=1)
 
     def _free_run(self, u: Tensor, y_start: Tensor) -> Tensor:
-        """Return the outputs after ``y_start``, ``(batch, time - n, ny)``, in own units.
-
-        The part of the first layer that sees inputs is one product over all samples; only
-        what depends on fed-back outputs is done step by step.
-        """
+        """Return the outputs after ``y_start``, ``(batch, time - n, ny)``, in own units."""
         n = y_start.shape[1]
-        lags = [u[:, n - lag : u.shape[1] - lag] for lag in range(self.nk, self.nb + 1)]
-        return self._run_on(torch.cat(lags, dim=-1), y_start[:, n - self.na :])
+        return self._run_on(self._lags(u, n), y_start[:, n - self.na :])[:, self.na :]
+
+    def _lags(self, u: Tensor, n: int) -> Tensor:
+        """Return what ``phi`` holds of inputs, for the samples from ``n`` on."""
+        return torch.cat(
+            [u[:, n - lag : u.shape[1] - lag] for lag in range(self.nk, self.nb + 1)], dim=-1
+        )
 
     def _run_on(self, phi_u: Tensor, y_start: Tensor) -> Tensor:
-        """Return the outputs for the inputs' part of ``phi``, after the last ``na`` outputs."""
-        split, phi_u = self.na * self.ny, phi_u.transpose(0, 1)  # time first
-        first, hidden, last = taken_apart(self.network)
-        linear = self.linear_path.weight if self.linear_path is not None else None
-        if first is None:
-            linear = last.weight if linear is None else last.weight + linear
-        direct = last.bias.expand(*phi_u.shape[:2], -1)
-        if linear is None:
-            linear = direct.new_zeros(self.ny, split)
-        else:
-            direct = phi_u @ linear[:, split:].T + direct
-        given, entry, output = direct, None, None
-        if first is not None:
-            given = phi_u @ first.weight[:, split:].T + first.bias
-            entry, output = first.weight[:, :split], last.weight
+        """Return the last ``na`` outputs and those that follow, ``(batch, na + time, ny)``."""
+        linear = None if self.linear_path is None else self.linear_path.weight
+        layers = weights_and_biases(self.network)
         start = y_start.transpose(0, 1)
-        y = network(given, direct, start, entry, linear[:, :split], hidden, output, self.activation)
+        y = network(phi_u.transpose(0, 1), start, linear, layers, self.activation)
         return y.transpose(0, 1)
 
     def unfold(
@@ -163,7 +152,9 @@ class NARX(GapTolerant, Model):
             u_all, y_all = torch.cat([u_past, u], 1), torch.cat([y_past, y_hat], 1)
         else:
             n = self.n_memory
-            y_hat = torch.cat([y[:, :n], self._free_run(u, y[:, :n])], 1)
+            y_hat = self._run_on(self._lags(u, n), y[:, n - self.na : n])
+            if n > self.na:
+                y_hat = torch.cat([y[:, : n - self.na], y_hat], 1)
             u_all, y_all = u, y_hat
         start = u_all.shape[1] - self.n_memory
         return y_hat, (u_all[:, start:], y_all[:, start:])
@@ -178,14 +169,13 @@ class NARX(GapTolerant, Model):
         washout: int = 0,
     ) -> Iterator[Block]:
         """Do what ``sensitivities`` does for a batch of windows."""
-        n, (batch, time, _) = self.n_memory, u.shape
+        n, batch = self.n_memory, len(u)
         count = weight_count(self)
         yield Block(0, y[:, :n], u.new_zeros(batch, n, self.ny, count))
 
         def advance(y_now: Tensor, past: Tensor) -> Tensor:
             return torch.cat([y_now, past], dim=1)[:, : past.shape[1]]
 
-        lags = [u[:, n - lag : time - lag] for lag in range(self.nk, self.nb + 1)]
         past = y[:, n - self.na : n].flip(1).flatten(1)  # newest first
         for part, _, _ in unfold_sensitivities(
             self,
@@ -195,7 +185,7 @@ class NARX(GapTolerant, Model):
                 self._linearised,
                 self._trajectory if self.na else None,
             ),
-            torch.cat(lags, dim=-1),
+            self._lags(u, n),
             past,
             past.new_zeros(*past.shape, count),
             self.ny,
@@ -214,7 +204,7 @@ class NARX(GapTolerant, Model):
     def _trajectory(self, phi_u: Tensor, past: Tensor) -> Tensor:
         """Return ``[y(k-1), ..., y(k-na)]`` from the first sample to the one after the last."""
         start = past.unflatten(1, (self.na, self.ny)).flip(1)  # oldest first
-        y = torch.cat([start, self._run_on(phi_u, start)], dim=1)
+        y = self._run_on(phi_u, start)
         return y.unfold(1, self.na, 1).flip(-1).transpose(2, 3).flatten(2)
 
     def _simulate(self, u: Tensor, y: Tensor | None, n_init: int) -> Tensor:

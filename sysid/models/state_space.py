@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from sysid.data.records import Record
 from sysid.kernels.functions import network
 from sysid.models import linearisation
-from sysid.models.ffn import Pairs, layers, taken_apart
+from sysid.models.ffn import layers, weights_and_biases
 from sysid.models.linear import estimate_state_space
 from sysid.models.linearisation import Layer, Step
 from sysid.models.model import Carried, check_count
@@ -125,29 +125,21 @@ class StateSpace(StatefulModel):
         return (flat,)
 
     def _run(self, inputs: Tensor, state: Carried) -> tuple[Tensor, Carried]:
-        states = self._trajectory(inputs, state[0])
-        return self._output(states[:, :-1], inputs), (states[:, -1],)
+        u = inputs.transpose(0, 1)  # time first
+        states = self._states(u, state[0])
+        return self._output(states[:-1], u).transpose(0, 1), (states[-1],)
 
     def _trajectory(self, u: Tensor, state: Tensor) -> Tensor:
-        u = u.transpose(0, 1)
-        direct = u.new_zeros(*u.shape[:2], self.nx)
+        return self._states(u.transpose(0, 1), state).transpose(0, 1)
+
+    def _states(self, u: Tensor, state: Tensor) -> Tensor:
+        """Return the states ``(T + 1, B, nx)``: a network fed its own last output."""
+        linear: Tensor = self.A.weight
         if self.B is not None:
-            direct = direct + self.B(u)
-        if self.A.bias is not None:
-            direct = direct + self.A.bias
-        given, entry, output = direct, None, None
-        hidden: Pairs = []
-        if self.f is not None:
-            first, hidden, last = taken_apart(self.f)
-            if first is not None:
-                given = u @ first.weight[:, self.nx :].T + first.bias
-                entry, output = first.weight[:, : self.nx], last.weight
-            direct = direct + last.bias
-        # Fed its own last output, which is the state: x(1), ..., x(T)
-        after = network(
-            given, direct, state[None], entry, self.A.weight, hidden, output, self.activation
-        )
-        return torch.cat([state[None], after]).transpose(0, 1)
+            linear = torch.cat([linear, self.B.weight], 1)
+        if self.f is None:
+            return network(u, state[None], None, [(linear, self.A.bias)], self.activation)
+        return network(u, state[None], linear, weights_and_biases(self.f), self.activation)
 
     def _linearised(self, state: Tensor, u: Tensor) -> Step:
         transition = state.new_empty(len(state), self.ny + self.nx, self.nx)
