@@ -53,6 +53,7 @@ benchmark: install
 	$(BIN)/python benchmarks/levenberg_marquardt.py
 	$(BIN)/python benchmarks/multistart.py
 	$(BIN)/python benchmarks/larger_than_memory.py
+	$(BIN)/python benchmarks/gpu.py
 
 # The public tables, three seeds of each recipe: half an hour or so. Goes on where it was stopped.
 tables: install
