@@ -26,6 +26,11 @@ from nbclient.exceptions import CellExecutionError
 
 HERE = Path(__file__).parent
 CPU_SECONDS = 240.0  # two minutes of two cores
+_ENVIRONMENT = {
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    # It says that the machine is busy, and nothing of the notebook.
+    "PYTHONWARNINGS": "ignore:Creating legend with loc:UserWarning",
+}
 _ANSWER = re.compile(r"<details>.*?```python\n(.*?)```.*?</details>", re.DOTALL)
 
 
@@ -78,9 +83,7 @@ def execute(notebook: nbformat.NotebookNode) -> float:
             resources={"metadata": {"path": folder}},
         )
         try:
-            client.execute(
-                env={**os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
-            )
+            client.execute(env={**os.environ, **_ENVIRONMENT})
         except (CellExecutionError, TimeoutError) as error:
             raise NotebookError(str(error)) from None
     for cell in notebook.cells:

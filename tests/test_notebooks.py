@@ -95,3 +95,18 @@ def test_a_bad_notebook_is_refused(
     with pytest.raises(runner.NotebookError, match=message):
         runner.run(script, write=True)
     assert not script.with_suffix(".ipynb").exists()
+
+
+def test_a_good_notebook_is_written_and_a_busy_machine_is_no_fault_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    import execute as runner
+
+    script = tmp_path / "01_good.py"
+    slow = "import warnings; warnings.warn(\"Creating legend with loc='best' can be slow\")"
+    script.write_text(f"# %%\n{slow}\n\n# %% tags=[\"figures\"]\n{{'model': 91.0}}\n")
+    (tmp_path / "figures.yaml").write_text("01_good: {model: [90, 2]}\n")
+    monkeypatch.setattr(runner, "HERE", tmp_path)
+    runner.run(script, write=True)
+    assert cells(nbformat.read(script.with_suffix(".ipynb"), 4)) == cells(jupytext.read(script))
