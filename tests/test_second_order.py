@@ -363,6 +363,23 @@ def test_a_step_of_lm_bends_with_its_path(decay: float) -> None:
     assert_allclose(x.detach() - start, step + bend / 2, rtol=1e-9)
 
 
+def test_a_step_that_bends_much_is_taken_straight_if_it_falls_as_foretold() -> None:
+    x = torch.nn.Parameter(torch.tensor([1.0]).double())
+
+    class Parabola(Objective):
+        """``(x + 10 x^2)^2``: from 1, twice the bend is as long as the Gauss-Newton step."""
+
+        def errors(self):  # type: ignore[no-untyped-def]
+            yield x + 10 * x**2
+
+        def stretches(self):  # type: ignore[no-untyped-def]
+            z = x.detach()
+            return [lambda: iter([(z + 10 * z**2, (1 + 20 * z)[None])])]
+
+    LevenbergMarquardt([x], [], TrainingSettings(optimiser="lm", damping=1e-12)).improve(Parabola())
+    assert_allclose(x.detach(), [1 - 11 / 21], rtol=1e-9)
+
+
 def test_output_limits_hold_in_training_and_simulation() -> None:
     """What a limit hides from the output weighs nothing, and J'J is still that of the objective."""
     record = linear_record(200)

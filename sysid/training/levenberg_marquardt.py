@@ -19,7 +19,8 @@ _SMALLEST, _LARGEST = 1e-12, 1e12  # damping
 # Bold: a step too far costs a simulation, which is little beside the normal equations.
 _SHRINK, _GROW = 5.0, 4.0
 _PROBE = 0.1  # of a step, after which its bend is measured
-_BEND = 0.75  # largest bend, twice over, as a share of a step that is taken
+_BEND = 0.75  # largest bend, twice over, as a share of a step that is bent
+_FORETOLD = 0.25  # least share of the foretold fall, for a step that bends more
 
 
 class LevenbergMarquardt:
@@ -32,9 +33,10 @@ class LevenbergMarquardt:
 
         (J'J + weight_decay / 2 + damping diag(J'J)) bend = -J' (d^2 r / d step^2),
 
-    the second derivative along the step by finite differences. What is taken is
-    ``step + bend / 2``, and only if the bend is small beside the step and the objective falls to
-    a finite value; until both hold, the damping grows, and after it, it shrinks. The bend costs a
+    the second derivative along the step by finite differences. Where the bend is small beside the
+    step, ``step + bend / 2`` is taken if it lowers the objective to a finite value; where it is
+    not, the straight step, if it lowers the objective by a good share of what the normal equations
+    foretold. Until one is taken, the damping grows, and after it, it shrinks. The bend costs a
     simulation and its back-propagation, little beside the normal equations.
 
     It has ended when the gradient is zero to ``tolerance`` (the cosine of the angle between the
@@ -79,11 +81,11 @@ class LevenbergMarquardt:
             self.stopped = "gradient"
             return before
         while True:
-            step = self._step(objective, equations, start)
-            if step is not None:
+            found = self._step(objective, equations, start)
+            if found is not None:
+                step, least = found
                 self._put(start + torch.from_numpy(step).to(start))
-                after = self._value(objective)
-                if after < equations.value:
+                if equations.value - self._value(objective) > least:
                     self.damping = max(self.damping / _SHRINK, _SMALLEST)
                     if np.linalg.norm(step) <= self.tolerance * np.linalg.norm(here):
                         self.stopped = "step"
@@ -113,8 +115,8 @@ class LevenbergMarquardt:
 
     def _step(
         self, objective: Objective, equations: NormalEquations, start: Tensor
-    ) -> Array | None:
-        """Return the damped step with its bend, or nothing where it cannot be relied on."""
+    ) -> tuple[Array, float] | None:
+        """Return the damped step and the least fall it needs, or nothing where there is none."""
         diagonal = equations.diagonal
         scale = np.maximum(diagonal, _FLOOR * diagonal.max())
         ridge = self.damping * scale
@@ -123,9 +125,10 @@ class LevenbergMarquardt:
             bend = equations.solve(ridge, self._curvature(objective, equations, start, step))
         except (np.linalg.LinAlgError, ValueError):  # rounding, or errors that are not finite
             return None
-        if 2 * math.sqrt(scale @ bend**2) > _BEND * math.sqrt(scale @ step**2):
-            return None
-        return step + bend / 2
+        if 2 * math.sqrt(scale @ bend**2) <= _BEND * math.sqrt(scale @ step**2):
+            return step + bend / 2, 0.0
+        foretold = -float(step @ (2 * equations.whole_vector + equations.times(step)))
+        return step, _FORETOLD * foretold
 
     def _curvature(
         self, objective: Objective, equations: NormalEquations, start: Tensor, step: Array
