@@ -380,6 +380,31 @@ def test_a_step_that_bends_much_is_taken_straight_if_it_falls_as_foretold() -> N
     assert_allclose(x.detach(), [1 - 11 / 21], rtol=1e-9)
 
 
+def test_lm_goes_back_from_where_errors_have_no_derivatives() -> None:
+    """Errors of a chaotic simulation are finite, and their sensitivities overflow."""
+    x = torch.nn.Parameter(torch.tensor([0.0]).double())
+
+    class Cliff(Objective):
+        """``x - 2``, whose derivatives overflow beyond 1.5."""
+
+        def errors(self):  # type: ignore[no-untyped-def]
+            yield x - 2.0
+
+        def stretches(self):  # type: ignore[no-untyped-def]
+            slope = torch.tensor([[1.0 if float(x.detach()) < 1.5 else 1e200]]).double()
+            return [lambda: iter([((x - 2).detach(), slope)])]
+
+    optimiser = LevenbergMarquardt([x], [], TrainingSettings(optimiser="lm", damping=1e-3))
+    optimiser.improve(Cliff())
+    assert x > 1.5
+    again = LevenbergMarquardt([x], [], TrainingSettings(optimiser="lm"))
+    again.load_state_dict(optimiser.state_dict())
+    again.improve(Cliff())
+    assert x == 0
+    again.improve(Cliff())
+    assert x > 0
+
+
 def test_output_limits_hold_in_training_and_simulation() -> None:
     """What a limit hides from the output weighs nothing, and J'J is still that of the objective."""
     record = linear_record(200)

@@ -39,6 +39,9 @@ class LevenbergMarquardt:
     foretold. Until one is taken, the damping grows, and after it, it shrinks. The bend costs a
     simulation and its back-propagation, little beside the normal equations.
 
+    A recurrent network can come to where its errors are finite and their derivatives are not. From
+    there the way goes back to where it came from, and on with more damping.
+
     It has ended when the gradient is zero to ``tolerance`` (the cosine of the angle between the
     errors and every column of ``J``), when the step is (relative to the weights), or when no
     step lowers the objective.
@@ -61,6 +64,7 @@ class LevenbergMarquardt:
         self.tolerance = settings.tolerance
         self.damping = settings.damping
         self.stopped = ""
+        self.origin: Tensor | None = None  # of the last step
 
     @property
     def learning_rate(self) -> float:
@@ -76,6 +80,7 @@ class LevenbergMarquardt:
         here = start.double().cpu().numpy()
         self._add_decay(equations, here)
         if not (math.isfinite(equations.value) and np.isfinite(equations.diagonal).all()):
+            self._go_back()
             return before
         if self._gradient_is_zero(equations):
             self.stopped = "gradient"
@@ -86,6 +91,7 @@ class LevenbergMarquardt:
                 step, least = found
                 self._put(start + torch.from_numpy(step).to(start))
                 if equations.value - self._value(objective) > least:
+                    self.origin = start
                     self.damping = max(self.damping / _SHRINK, _SMALLEST)
                     if np.linalg.norm(step) <= self.tolerance * np.linalg.norm(here):
                         self.stopped = "step"
@@ -95,6 +101,11 @@ class LevenbergMarquardt:
                 self.stopped = "step"
                 return before
             self.damping = min(_GROW * self.damping, _LARGEST)
+
+    def _go_back(self) -> None:
+        if self.origin is not None:
+            self._put(self.origin)
+            self.damping = min(_SHRINK * _GROW * self.damping, _LARGEST)
 
     def _add_decay(self, equations: NormalEquations, here: Array) -> None:
         weights = here[: self.weight_count]
@@ -157,9 +168,10 @@ class LevenbergMarquardt:
         return False
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the damping, and whether it has ended."""
-        return {"damping": self.damping, "stopped": self.stopped}
+        """Return the damping, where the last step began, and whether it has ended."""
+        return {"damping": self.damping, "stopped": self.stopped, "origin": self.origin}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a state."""
         self.damping, self.stopped = state["damping"], state["stopped"]
+        self.origin = state["origin"]

@@ -220,11 +220,12 @@ class _Sum:
     def add(self, error: Tensor, jacobian: Tensor) -> None:
         """Add a block."""
         r, j = error.double().numpy(), jacobian.double().numpy()
-        self.value += float(r @ r)
-        # One operand twice: NumPy takes syrk, half the work of gemm. SciPy's own would add at
-        # once, but it keeps the interpreter's lock.
-        self.matrix += j.T @ j
-        self.vector += j.T @ r
+        with np.errstate(over="ignore", invalid="ignore"):  # who uses the sums looks at them
+            self.value += float(r @ r)
+            # One operand twice: NumPy takes syrk, half the work of gemm. SciPy's own would add at
+            # once, but it keeps the interpreter's lock.
+            self.matrix += j.T @ j
+            self.vector += j.T @ r
 
 
 def _summed(stretches: Sequence[Stretch], count: int, sums: int) -> NormalEquations:

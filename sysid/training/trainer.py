@@ -10,23 +10,22 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
 from sysid.data.records import Record, as_records
 from sysid.models import Model
-from sysid.models.baseline import fit_baseline
-from sysid.models.stability import describe_unbounded
 from sysid.training.choice import choose_optimiser
-from sysid.training.compatibility import refuse_conflicts, refuse_overlap, resolve_device
+from sysid.training.compatibility import refuse_conflicts, refuse_overlap
 from sysid.training.distributed import Group
 from sysid.training.memory import refuse_too_large
 from sysid.training.optimisers import make_optimiser
+from sysid.training.preparation import prepare
 from sysid.training.progress import Epoch
 from sysid.training.settings import TrainingSettings
 from sysid.training.stages import make_loss, training_stages
+from sysid.training.validation import free_run_error
 
 _LOG = logging.getLogger(__name__)
 
@@ -96,20 +95,7 @@ class Trainer:
                 "trains them side by side"
             )
         refuse_conflicts(model, settings)
-        self.device = resolve_device(settings.device)
-        default = "float64" if settings.at_once else "float32"
-        model.to(device=self.device, dtype=getattr(torch, settings.dtype or default))
-        for record in records:
-            model.check_record(record, inputs=False)
-        if not model.fitted:
-            model.scaling.fit_(records, u=settings.scaling_u, y=settings.scaling_y)
-            model.describe(records[0])
-            standard = settings.scaling_u == settings.scaling_y == "standard"
-            model.baseline = fit_baseline(
-                records, *model.baseline_orders, scaling=model.scaling if standard else None
-            )
-            if settings.linear_start:
-                model.initialise(records)
+        self.device = prepare(model, records, settings)
         for record in self.valid:
             model.check_record(record)
         self.train = records
@@ -304,28 +290,8 @@ class Trainer:
         Raises:
             ValueError: if no sample of them is scored.
         """
-        std = self.model.scaling.y_std.cpu().numpy()
-        weights = np.ones_like(std)
-        if self.settings.output_weights is not None:
-            weights = np.asarray(self.settings.output_weights)
-            weights = weights * len(weights) / weights.sum()
-        total, count = 0.0, 0
-        self._unstable = None
-        for record in self.valid:
-            first = max(self.model.scoring_start(record), self.settings.washout)
-            y_hat = self.model.simulate(record)
-            self._unstable = self._unstable or describe_unbounded(record, record.y_names, y_hat)
-            error = (y_hat - record.y)[first:] / std
-            seen = ~np.isnan(record.y[first:])
-            with np.errstate(over="ignore", invalid="ignore"):
-                total += float((np.where(seen, error, 0.0) ** 2 * weights).sum())
-            count += int(seen.sum())
-        if count == 0:
-            raise ValueError(
-                "valid must hold samples after those that start a simulation, got none; "
-                "use a longer validation record or less washout"
-            )
-        return total / count if math.isfinite(total) else math.inf
+        loss, self._unstable = free_run_error(self.model, self.valid, self.settings)
+        return loss
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that ``load_state_dict`` needs to go on after the last whole epoch.
