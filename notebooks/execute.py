@@ -83,7 +83,7 @@ def execute(notebook: nbformat.NotebookNode) -> float:
             resources={"metadata": {"path": folder}},
         )
         try:
-            client.execute(env={**os.environ, **_ENVIRONMENT})
+            client.execute(env={**os.environ, **_ENVIRONMENT, **data_folder()})
         except (CellExecutionError, TimeoutError) as error:
             raise NotebookError(str(error)) from None
     for cell in notebook.cells:
@@ -94,6 +94,12 @@ def execute(notebook: nbformat.NotebookNode) -> float:
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # times of day
     return _cpu_of_children() - before
+
+
+def data_folder() -> dict[str, str]:
+    """SYSID_DATA from where the kernel runs, which is another folder."""
+    folder = os.environ.get("SYSID_DATA")
+    return {"SYSID_DATA": str(Path(folder).resolve())} if folder else {}
 
 
 def figures_of_merit(notebook: nbformat.NotebookNode) -> dict[str, float]:

@@ -110,3 +110,14 @@ def test_a_good_notebook_is_written_and_a_busy_machine_is_no_fault_of_it(
     monkeypatch.setattr(runner, "HERE", tmp_path)
     runner.run(script, write=True)
     assert cells(nbformat.read(script.with_suffix(".ipynb"), 4)) == cells(jupytext.read(script))
+
+
+def test_a_relative_data_folder_is_that_of_the_caller(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    """A kernel runs in a folder of its own."""
+    monkeypatch.syspath_prepend(FOLDER)
+    from execute import data_folder
+
+    monkeypatch.delenv("SYSID_DATA", raising=False)
+    assert data_folder() == {}
+    monkeypatch.setenv("SYSID_DATA", "somewhere")
+    assert data_folder() == {"SYSID_DATA": str(Path("somewhere").resolve())}
