@@ -141,6 +141,9 @@ def seeds(name: str, folder: Path) -> None:
         buffer = io.BytesIO()
         scipy.io.savemat(buffer, {"u": record.u, "y": record.y, "note": "x"}, do_compression=True)
         inputs.append(buffer.getvalue())
+        buffer = io.BytesIO()
+        scipy.io.savemat(buffer, {"u": record.u, "y": record.y, "note": "x"}, format="4")
+        inputs.append(buffer.getvalue())
     if name == "npz":
         with zipfile.ZipFile(io.BytesIO(inputs[0])) as archive:
             inputs += [archive.read(member) for member in archive.namelist()]
