@@ -73,10 +73,11 @@ SECONDS ?= 600
 fuzz: .venv/torture
 	OMP_NUM_THREADS=1 $(BIN)/python tests/torture/fuzz.py --seconds $(SECONDS)
 
-# Hours: make mutate MUTANTS='sysid.metrics*' for some of them.
+# All mutants of metrics and losses, a sample of those of data: make mutate SAMPLE=0 for all, hours.
+SAMPLE ?= 250
+SEED ?= 0
 mutate: .venv/torture
-	OMP_NUM_THREADS=1 $(BIN)/mutmut run --max-children 2 $(MUTANTS)
-	$(BIN)/mutmut results
+	OMP_NUM_THREADS=1 $(BIN)/python tests/torture/mutate.py --sample $(SAMPLE) --seed $(SEED)
 
 .venv/torture: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[torture]"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import struct
+
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
 from scipy.io import loadmat, savemat
+from scipy.sparse import csc_matrix
 
 from sysid.data.columns import in_seconds, seconds, unknown_column
 from sysid.data.files import column_names, guess_columns, read, write
@@ -73,6 +76,33 @@ def test_matlab_v5_and_v73_matrices(tmp_path) -> None:  # type: ignore[no-untype
             assert_array_equal(record.u, u)
             assert_array_equal(record.y, y.T)
             assert record.u_names == ("u1", "u2")
+
+
+@pytest.mark.parametrize("kind", ["f8", "f4", "i4", "i2", "u2", "u1"])
+def test_a_mat_file_of_version_4_is_read_as_by_scipy(kind, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    path = tmp_path / "a.mat"
+    u, y = (10 * RNG.random((7, 2))).astype(kind), np.arange(7).astype(kind)
+    others = {"note": "x", "mixed": u * 1j, "holes": csc_matrix(np.eye(3))}
+    savemat(path, {"u": u, "y": y} | others, format="4")
+    assert_array_equal(read(path).u, u)
+    assert_array_equal(read(path).y[:, 0], y)
+    found = read_arrays(path)
+    assert [found[name].dtype.kind for name in ("note", "mixed")] == ["U", "c"]
+    assert found["holes"] is None
+    whole = path.read_bytes()
+    for size in (len(whole) - 1, 10):
+        path.write_bytes(whole[:size])
+        with pytest.raises(ValueError, match="it is cut off"):
+            read(path)
+    # The same on a machine that begins with the high byte.
+    number = 1000 + 10 * ("f8", "f4", "i4", "i2", "u2", "u1").index(kind)
+    head = struct.pack(">5i", number, 7, 2, 0, 2) + b"u\0"
+    path.write_bytes(head + u.astype(f">{kind}").tobytes(order="F"))
+    assert_array_equal(read_arrays(path)["u"], u)
+    assert_array_equal(loadmat(path)["u"], u)
+    path.write_bytes(struct.pack(">5i", 2000, 7, 2, 0, 2) + b"u\0")  # a VAX
+    with pytest.raises(ValueError, match="file of version 4"):
+        read(path)
 
 
 @pytest.mark.parametrize("compressed", [False, True])

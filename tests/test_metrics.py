@@ -66,3 +66,25 @@ def test_edges() -> None:
     assert exploded["fit_index"] == exploded["vaf"] == -np.inf
     with pytest.raises(ValueError, match="must have the same shape"):
         rmse(Y, Y[:5])
+
+
+def test_an_output_that_cannot_be_scored_hides_none_after_it() -> None:
+    for y_first, y_hat_first in ((np.nan, 0.0), (0.0, np.inf)):
+        y, y_hat = Y.copy(), Y_HAT.copy()
+        y[:, 0], y_hat[:, 0] = y_first, y_hat_first
+        for name, value in all_metrics(y, y_hat).items():
+            assert_allclose(value[1], all_metrics(Y, Y_HAT)[name][1], err_msg=name)
+
+
+def test_small_integers_do_not_overflow() -> None:
+    y, y_hat = np.array([100, -100], np.int8), np.array([-100, 100], np.int8)
+    for name, value in all_metrics(y, y_hat).items():
+        assert_allclose(value, all_metrics(y.astype(float), y_hat.astype(float))[name])
+    assert rmse(y, y_hat) == 200
+
+
+def test_a_simulation_about_to_explode_is_scored_without_a_warning() -> None:
+    scores = all_metrics([1.0, 2.0, 3.0], [1e300, -1e300, 1e308])
+    assert scores["rmse"] == scores["nrmse"] == np.inf
+    assert scores["mae"] > 1e307
+    assert scores["fit_index"] == scores["r2"] == -np.inf

@@ -1,4 +1,4 @@
-"""Files of arrays: Parquet, MATLAB .mat (v5 and v7.3) and .npz, opened as tables.
+"""Files of arrays: Parquet, MATLAB .mat (v4, v5 and v7.3) and .npz, opened as tables.
 
 Nothing in them is unpickled, and no other file that they point to is opened.
 """

@@ -31,8 +31,8 @@ def read(
 ) -> Record:
     r"""Read one file as a record.
 
-    The suffix says what it is: ``.csv``, ``.txt``, ``.tsv``, ``.parquet``, ``.mat`` (v5 and
-    v7.3), ``.npz``. In the last two, a matrix ``u`` of ``k`` columns is read as ``u1 ... uk``.
+    The suffix says what it is: ``.csv``, ``.txt``, ``.tsv``, ``.parquet``, ``.mat`` (v4, v5
+    and v7.3), ``.npz``. In the last two, a matrix ``u`` of ``k`` columns is read as ``u1 ... uk``.
     A text file may use commas, semicolons, tabs or blanks, decimal points or commas, and a line
     of units under the names. Nothing is guessed about values: what cannot be read without doubt
     is refused, with its place.

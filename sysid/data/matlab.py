@@ -1,7 +1,7 @@
-"""MATLAB's .mat files of version 5 to 7: their numeric arrays and texts.
+"""MATLAB's .mat files of version 4 to 7: their numeric arrays and texts.
 
 Our own, because scipy's reader, which is in C, can be made to crash by a damaged file. The
-format is that of "MAT-File Format", The MathWorks, 2024; cells, structures, sparse arrays and
+formats are those of "MAT-File Format", The MathWorks, 2024; cells, structures, sparse arrays and
 objects are not looked into.
 """
 
@@ -36,6 +36,7 @@ _NUMBERS = {
     17: "u2",
     18: "u4",  # text in UTF-8, UTF-16, UTF-32
 }
+_VERSION_4 = ("f8", "f4", "i4", "i2", "u2", "u1")
 _TEXT = 4  # classes of arrays
 _NUMERIC = range(6, 16)
 _COMPLEX = 0x800
@@ -54,9 +55,11 @@ def read_arrays(path: Path) -> dict[str, Any]:
         ValueError: if the file is damaged, or needs more memory than there is.
     """
     raw = path.read_bytes()
+    if 0 in raw[:4]:  # where later versions have a text
+        return dict(_old_arrays(memoryview(raw)))
     order = {b"IM": "<", b"MI": ">"}.get(raw[126:_HEADER])
     if order is None:
-        raise ValueError("it is no .mat file of version 5 to 7.3")
+        raise ValueError("it is no .mat file of version 4 to 7.3")
     found = {}
     for kind, body in _elements(memoryview(raw)[_HEADER:], order):
         if kind == _COMPRESSED:
@@ -66,6 +69,37 @@ def read_arrays(path: Path) -> dict[str, Any]:
             if name:  # MATLAB keeps data of its own under none
                 found[name] = value
     return found
+
+
+def _old_arrays(data: memoryview) -> Iterator[tuple[str, Any]]:
+    """Yield the name of each array of a file of version 4, and what is to be had of it."""
+    order = "<" if int.from_bytes(data[:4], "little") < 1000 else ">"
+    at = 0
+    while at < len(data):
+        if at + 20 > len(data):
+            raise ValueError("it is cut off, or its sizes are wrong")
+        # Thousands, hundreds, tens and ones: the machine, nothing, the numbers, the class.
+        kind, rows, columns, is_complex, length = struct.unpack_from(f"{order}5i", data, at)
+        machine, numbers, kind = kind // 100, kind // 10 % 10, kind % 10
+        sizes = (rows, columns, length)
+        if machine != 10 * (order == ">") or numbers >= len(_VERSION_4) or min(sizes) < 0:
+            raise ValueError("it is no .mat file of version 4 to 7.3")
+        dtype = np.dtype(order + _VERSION_4[numbers])
+        first = at + 20 + length
+        after = first + rows * columns * dtype.itemsize
+        at = after + (after - first if is_complex else 0)
+        if at > len(data):
+            raise ValueError("it is cut off, or its sizes are wrong")
+        name = bytes(data[first - length : first]).rstrip(b"\0").decode("utf-8", "replace")
+        values = np.frombuffer(data[first:after], dtype).reshape((rows, columns), order="F")
+        yield name, _old_value(values, kind, bool(is_complex))
+
+
+def _old_value(values: NDArray[Any], kind: int, is_complex: bool) -> Any:
+    """Return what ``read_arrays`` promises of an array of version 4; texts lose their letters."""
+    if kind == 0:
+        return np.empty(0, dtype=np.complex128) if is_complex else values
+    return np.empty(0, dtype=np.str_) if kind == 1 else None
 
 
 def _elements(data: memoryview, order: str) -> Iterator[Element]:
