@@ -292,6 +292,10 @@ BAD = {
         {"model": {"kind": "lstm", "hidden": 3}},
         "model.hidden is not a key.*allowed",
     ),
+    "key of a model that is no name": (
+        {"model": {"kind": "lstm", 3: 4}},
+        "model.3.*must be right: input should be a valid string",
+    ),
     "unknown kind": ({"model": {"kind": "tcn"}}, "model.kind must be one of ffn, narx, rnn"),
     "wrong type": ({"training": {"length": "long"}}, "training.length must be right.*got 'long'"),
     "impossible": ({"training": {"loss": "one_step"}}, "training.loss must be one of subsequence"),

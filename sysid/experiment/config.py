@@ -245,7 +245,7 @@ def _training_alone(values: dict[str, Any]) -> TrainingSettings | None:
 
 def _model_problems(section: Any, training: TrainingSettings | None) -> list[str]:
     """Check the model section against the constructor's signature and its own checks."""
-    if not isinstance(section, dict):
+    if not isinstance(section, dict) or not all(isinstance(key, str) for key in section):
         return []  # said by the schema
     arguments = dict(section)
     kind = arguments.pop("kind", None)
