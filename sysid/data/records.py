@@ -10,6 +10,13 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from sysid.data.columns import column, seconds, uniform_step
+from sysid.data.fields import (
+    channel_block,
+    checked_n_init,
+    checked_sampling_time,
+    labels,
+    two_dimensional,
+)
 from sysid.data.memory_maps import CHUNK, chunks, release
 
 Array = NDArray[np.float64]
@@ -75,23 +82,23 @@ class Record:
     ) -> None:
         if u is None and y is None:
             raise ValueError("record must have u or y, got neither; give at least one of them")
-        n = len(_two_dimensional(u if u is not None else y, "u" if u is not None else "y"))
-        self._u = _channels(u, "u", u_names, n)
-        self._y = _channels(y, "y", y_names, n)
+        n = len(two_dimensional(u if u is not None else y, "u" if u is not None else "y"))
+        self._u = channel_block(u, "u", u_names, n)
+        self._y = channel_block(y, "y", y_names, n)
         if len(self._u) != len(self._y):
             raise ValueError(
                 f"u and y must have equal lengths, got {len(self._u)} and {len(self._y)} samples"
             )
         if n == 0:
             raise ValueError("record must have at least one sample, got an empty one")
-        self._u_names = _labels(u_names, "u_names", self._u.shape[1], "u")
-        self._y_names = _labels(y_names, "y_names", self._y.shape[1], "y")
+        self._u_names = labels(u_names, "u_names", self._u.shape[1], "u")
+        self._y_names = labels(y_names, "y_names", self._y.shape[1], "y")
         if twice := sorted(set(self._u_names) & set(self._y_names)):
             raise ValueError(f"channel names must differ, got {twice[0]!r} as input and output")
-        self._u_units = _labels(u_units, "u_units", self._u.shape[1], None)
-        self._y_units = _labels(y_units, "y_units", self._y.shape[1], None)
-        self._sampling_time = _checked_sampling_time(sampling_time)
-        self._n_init = _checked_n_init(n_init)
+        self._u_units = labels(u_units, "u_units", self._u.shape[1], None)
+        self._y_units = labels(y_units, "y_units", self._y.shape[1], None)
+        self._sampling_time = checked_sampling_time(sampling_time)
+        self._n_init = checked_n_init(n_init)
         self._name = str(name)
 
     @classmethod
@@ -361,70 +368,3 @@ def _restore(slots: dict[str, Any]) -> Record:
             value.setflags(write=False)
         setattr(record, name, value)
     return record
-
-
-def _two_dimensional(values: ArrayLike | None, kind: str) -> NDArray[Any]:
-    array = np.asanyarray(values)
-    if array.ndim == 1:
-        array = array[:, None]
-    if array.ndim != 2:
-        raise ValueError(f"{kind} must be (N, channels) or (N,), got {array.ndim} dimensions")
-    return array
-
-
-def _channels(values: ArrayLike | None, kind: str, names: Sequence[str] | None, n: int) -> Array:
-    """Turn what the user gave into a checked, read-only ``(N, channels)`` block."""
-    if values is None:
-        empty = np.empty((n, 0))
-        empty.setflags(write=False)
-        return empty
-    block = _two_dimensional(values, kind)
-    if isinstance(block, np.memmap):
-        if block.dtype not in (np.float32, np.float64):
-            raise TypeError(f"{kind} as a memory map must be float32 or float64, got {block.dtype}")
-    else:
-        if block.dtype.kind not in "biuf":
-            raise TypeError(f"{kind} must be numbers, got {block.dtype}; convert it first")
-        shared = block.dtype == np.float64 and not block.flags.writeable
-        block = block if shared else np.array(block, dtype=np.float64, order="C")
-        block.setflags(write=False)
-    for start, piece in zip(range(0, len(block), CHUNK), chunks(block), strict=True):
-        bad = np.argwhere(np.isinf(piece))
-        if len(bad):
-            row, column = int(bad[0, 0]) + start, int(bad[0, 1])
-            label = names[column] if names is not None and column < len(names) else None
-            raise ValueError(
-                f"{label or f'{kind}{column + 1}'} must be finite, got "
-                f"{block[row, column]} in row {row}; use NaN for a missing sample"
-            )
-    return block
-
-
-def _labels(
-    given: Sequence[str] | None, what: str, count: int, default: str | None
-) -> tuple[str, ...]:
-    if given is None:
-        return tuple(f"{default}{i + 1}" if default else "" for i in range(count))
-    if isinstance(given, str):
-        raise TypeError(f"{what} must be a list of strings, got {given!r}; write [{given!r}]")
-    out = tuple(str(x) for x in given)
-    if len(out) != count:
-        raise ValueError(f"{what} must name {count} channels, got {len(out)}: {list(out)}")
-    if default is not None and len(set(out)) != count:
-        raise ValueError(f"{what} must differ from each other, got {list(out)}")
-    return out
-
-
-def _checked_sampling_time(value: float | None) -> float | None:
-    if value is None:
-        return None
-    value = float(value)
-    if not (np.isfinite(value) and value > 0):
-        raise ValueError(f"sampling_time must be positive seconds, got {value}")
-    return value
-
-
-def _checked_n_init(value: int) -> int:
-    if isinstance(value, bool) or int(value) != value or value < 0:
-        raise ValueError(f"n_init must be a whole number of samples, at least 0, got {value!r}")
-    return int(value)
