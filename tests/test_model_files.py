@@ -114,6 +114,10 @@ DAMAGED: dict[str, tuple[dict[str, Any], str]] = {
         {"kind": "lstm", "arguments": LSTM_ARGUMENTS | {"num_layers": 10**9}},
         "num_layers is 1000000000 where there are",
     ),
+    "a billion inputs, each to be named": (
+        {"kind": "lstm", "arguments": LSTM_ARGUMENTS | {"nu": 10**9}},
+        "u_names are 1 for 1000000000 channels",
+    ),
     "a type that is a function": ({"dtype": "load"}, "must have a right header, got dtype"),
     "a sampling time below zero": ({"sampling_time": -1.0}, "right header, got sampling_time"),
     "names that are missing": ({"y_names": []}, "y_names are 0 for 1 channels"),

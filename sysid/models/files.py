@@ -127,7 +127,7 @@ def load(path: str | Path) -> Model:
             "use the sysid that wrote it"
         )
     try:
-        _refuse_other_sizes(header.arguments, tensors)
+        _refuse_other_sizes(header.arguments, header, tensors)
         # First without memory, so that no header makes a model larger than its file.
         with torch.device("meta"), torch.random.fork_rng(devices=[]):
             _refuse_other_shapes(SAVED[header.kind](**header.arguments), tensors)
@@ -206,14 +206,22 @@ def _checksum(text: str, tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _refuse_other_sizes(arguments: dict[str, Any], tensors: Mapping[str, Tensor]) -> None:
-    """Raise for layers in numbers that the tensors do not have: building them takes for ever."""
+def _refuse_other_sizes(
+    arguments: dict[str, Any], header: _Header, tensors: Mapping[str, Tensor]
+) -> None:
+    """Raise for layers or channels in numbers that the file does not have.
+
+    To build them takes for ever, or all memory for their names.
+    """
     for member in arguments.get("members", ()):
-        _refuse_other_sizes(member, tensors)
+        _refuse_other_sizes(member, header, tensors)
+    names = {"nu": "u_names", "input_size": "u_names", "ny": "y_names", "output_size": "y_names"}
     for name, value in arguments.items():
         count = len(value) if isinstance(value, list) else value if name == "num_layers" else 0
         if isinstance(count, int) and count > len(tensors):
             raise ValueError(f"{name} is {count} where there are {len(tensors)} tensors")
+        if name in names and value != (named := len(getattr(header, names[name]))):
+            raise ValueError(f"{names[name]} are {named} for {value} channels")
 
 
 def _refuse_other_shapes(model: Model, tensors: Mapping[str, Tensor]) -> None:
