@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +14,10 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 BACKENDS = ("auto", "fused", "reference")
+DEVICE_WIDTH = 128  # neurons of a layer whose weights one program keeps at hand
+
+#: By the numbers that compiled code knows them by.
+COMPILED_ACTIVATIONS = ("tanh", "sigmoid", "relu", "elu", "softplus")
 
 _chosen = ["auto"]
 _warned: set[str] = set()
@@ -65,6 +70,25 @@ def fused(*tensors: Tensor, activation: str = "tanh") -> bool:
     return False
 
 
+def on_device(*tensors: Tensor, activation: str, width: int, size: int) -> bool:
+    """Return whether a network's free run shall run on a CUDA device by one kernel.
+
+    Args:
+        tensors: what it is made of.
+        activation: of its hidden layers.
+        width: neurons of its widest layer.
+        size: numbers in its largest array.
+    """
+    if _chosen[-1] == "reference" or not all(_is_on_device(t) for t in tensors) or _is_traced():
+        return False
+    reason = _obstacle(tensors, activation, "triton")
+    if not reason and (width > DEVICE_WIDTH or size >= 1 << 31):
+        reason = f"a kernel holds {DEVICE_WIDTH} neurons and 2^31 numbers, got {width} and {size}"
+    if reason:
+        warn_once(reason)
+    return not reason
+
+
 def warn_once(reason: str) -> None:
     """Say for what reason the slower reference runs, the first time."""
     if reason not in _warned:
@@ -72,23 +96,33 @@ def warn_once(reason: str) -> None:
         warnings.warn(f"a recurrence runs without compiled loops: {reason}", stacklevel=4)
 
 
-def _obstacle(tensors: tuple[Tensor, ...], activation: str) -> str:
+def _obstacle(tensors: tuple[Tensor, ...], activation: str, compiler: str = "numba") -> str:
     dtypes = {t.dtype for t in tensors}
     if len(dtypes) > 1 or not dtypes <= {torch.float32, torch.float64}:
         return f"they are for float32 or float64, got {', '.join(sorted(map(str, dtypes)))}"
-    if importlib.util.find_spec("numba") is None:
-        return "numba is not installed"
-    from sysid.kernels.elementary import ACTIVATION_CODES
-
-    if activation not in ACTIVATION_CODES:
+    if importlib.util.find_spec(compiler) is None:
+        return f"{compiler} is not installed"
+    if activation not in COMPILED_ACTIVATIONS:
         return f"activation {activation} has no compiled form"
     return ""
 
 
 def _is_elsewhere(t: Tensor) -> bool:
+    return t.device.type != "cpu" or _is_transformed(t)
+
+
+def _is_on_device(t: Tensor) -> bool:
+    return (t.is_cuda or interpreted()) and not _is_transformed(t)
+
+
+def interpreted() -> bool:
+    """Return whether Triton's kernels run on the processor, as tests want them to."""
+    return os.environ.get("TRITON_INTERPRET") == "1"
+
+
+def _is_transformed(t: Tensor) -> bool:
     return (
-        t.device.type != "cpu"
-        or type(t) not in (Tensor, torch.nn.Parameter)
+        type(t) not in (Tensor, torch.nn.Parameter)
         or torch._C._functorch.is_functorch_wrapped_tensor(t)
         or forward_ad.unpack_dual(t).tangent is not None
     )

@@ -16,6 +16,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, overload
 
+from sysid.kernels.backends import COMPILED_ACTIVATIONS
+
 #: How everything is compiled. Without "nnan" and "ninf": a NaN that goes in has to come out. A
 #: division does not check its divisor, and a function is part of the loop that calls it: either
 #: would end vectorisation. Nothing is allocated inside, so nothing needs to be counted ("_nrt").
@@ -30,13 +32,7 @@ OPTIONS = {
 compiled: Callable[[Any], Any] = numba.njit(cache=True, nogil=True, **OPTIONS)
 
 TANH, SIGMOID, RELU, ELU, SOFTPLUS = range(5)
-ACTIVATION_CODES = {
-    "tanh": TANH,
-    "sigmoid": SIGMOID,
-    "relu": RELU,
-    "elu": ELU,
-    "softplus": SOFTPLUS,
-}
+ACTIVATION_CODES = {name: code for code, name in enumerate(COMPILED_ACTIVATIONS)}
 
 
 @intrinsic

@@ -59,7 +59,7 @@ class FreeRun(torch.autograd.Function):
         v, y_start, linear, *rest = ctx.saved_tensors
         layers, (given, y, phi, *values) = rest[: ctx.count], rest[ctx.count :]
         if torch.is_grad_enabled():
-            return (None, *_again(ctx.activation, v, y_start, linear, layers, d_out))
+            return (None, *again(ctx.activation, v, y_start, linear, layers, d_out))
         (steps, batch, _), lags, packed = v.shape, len(y_start), ctx.packed
         d_y, d_phi = room(y, *y.shape).copy_(d_out), room(y, 1, *phi.shape[1:])
         d_values = [room(x, *x.shape) for x in values]
@@ -89,7 +89,7 @@ def _by_regressors(phi: Tensor, given: Tensor, d: Tensor) -> tuple[Tensor, Tenso
     return by[:-1].T, by[-1]
 
 
-def _again(
+def again(
     activation: str, v: Tensor, y_start: Tensor, linear: Tensor | None,
     layers: Sequence[Tensor], d_out: Tensor,
 ) -> Grads:  # fmt: skip

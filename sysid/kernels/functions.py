@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sysid.kernels import reference
-from sysid.kernels.backends import fused
+from sysid.kernels.backends import fused, on_device
 from sysid.kernels.free_run import FreeRun
 from sysid.kernels.tapes import (
     Grads,
@@ -76,8 +76,15 @@ def network(
     """As ``reference.network``."""
     flat = [t for pair in layers for t in pair]
     given = [v, y_start, *flat] if linear is None else [v, y_start, linear, *flat]
-    # One layer has no activation: any will do.
-    if fused(*given, activation=activation if len(layers) > 1 else "tanh"):
+    if len(layers) == 1:
+        activation = "tanh"  # has none: any will do
+    widest = max((len(b) for _, b in layers[:-1]), default=0)
+    size = len(v) * v.shape[1] * max(widest * len(layers), flat[0].shape[1])
+    if on_device(*given, activation=activation, width=widest, size=size):
+        from sysid.kernels.device import DeviceRun
+
+        return _applied(DeviceRun, activation, v, y_start, linear, *flat)
+    if fused(*given, activation=activation):
         return _applied(FreeRun, activation, v, y_start, linear, *flat)
     return reference.network(v, y_start, linear, layers, activation)
 
