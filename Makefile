@@ -47,13 +47,9 @@ lint: install
 	$(BIN)/lint-imports
 
 # Each prints its figures with their limits; rivals take part where they are installed.
+# What they print goes into docs/performance.md.
 benchmark: install
-	$(BIN)/python benchmarks/trainer_overhead.py
-	$(BIN)/python benchmarks/recurrences.py
-	$(BIN)/python benchmarks/levenberg_marquardt.py
-	$(BIN)/python benchmarks/multistart.py
-	$(BIN)/python benchmarks/larger_than_memory.py
-	$(BIN)/python benchmarks/gpu.py
+	$(BIN)/python benchmarks/write_page.py
 
 # The public tables, three seeds of each recipe: half an hour or so. Goes on where it was stopped.
 tables: install

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -41,7 +44,7 @@ def _interpreted() -> object:
     """Let kernels run on the processor where there is no device."""
     with pytest.MonkeyPatch.context() as patch:
         if DEVICE == "cpu":
-            patch.setenv("TRITON_INTERPRET", "1")
+            patch.setattr(backends, "_is_on_device", lambda t: not backends.is_transformed(t))
         yield
 
 
@@ -103,6 +106,33 @@ def test_nan_in_nan_out() -> None:
         assert y[:4].isfinite().all()
         assert y[:, 0].isfinite().all()
         assert y[4:, 1].isnan().all()
+
+
+COMPILE = """
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from sysid.kernels import device_loops
+
+both = ["y", "values"]
+forward = [*both, "entry", "linear", "between", "biases", "last"]
+back = [*both, "d_y", "d_values", "entry_t", "linear_t", "between_t", "last_t"]
+for loop, arrays in ((device_loops.forward, forward), (device_loops.back, back)):
+    for real, layers, code in (("*fp32", 2, 0), ("*fp64", 1, 4), ("*fp32", 0, 0)):
+        sizes = dict(N=2, OUT=2, PAST=16, H=32, LAYERS=layers, CODE=code)
+        signature = dict.fromkeys(arrays, real) | dict.fromkeys(["steps", "batch", "lags"], "i32")
+        signature |= dict.fromkeys(sizes, "constexpr")
+        source = ASTSource(fn=loop, signature=signature, constexprs=sizes)
+        triton.compile(source, target=GPUTarget("cuda", 80, 32))
+"""
+
+
+def test_kernels_compile_for_a_device() -> None:
+    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    done = subprocess.run(
+        [sys.executable, "-c", COMPILE], env=environment, capture_output=True, text=True
+    )
+    assert not done.returncode, done.stderr
 
 
 def test_a_layer_too_wide_runs_without_it_and_says_so() -> None:

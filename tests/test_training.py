@@ -15,6 +15,7 @@ import sysid
 from sysid.data.records import Record
 from sysid.models import FFN, GRU, LSTM, NARX, RNN, StateSpace
 from sysid.training.checkpoints import load_checkpoint, save_checkpoint
+from sysid.training.compatibility import resolve_device
 from sysid.training.full_sequence import FullSequence
 from sysid.training.losses import OneStep, Subsequence
 from sysid.training.settings import TrainingSettings
@@ -368,6 +369,12 @@ def test_a_trainer_refuses_starts_that_only_fit_would_run() -> None:
         Trainer(RNN(1, 1, 4), linear_record(300), settings=TrainingSettings(starts=3))
 
 
+def test_auto_leaves_lm_on_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert resolve_device("auto", "lm").type == "cpu"
+    assert resolve_device("auto", "adam").type == "cuda"
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_cuda_is_refused_where_there_is_none() -> None:
     with pytest.raises(ValueError, match="device must be there, got cuda"):
@@ -407,4 +414,6 @@ def test_a_memory_map_is_trained_on_where_it_is(tmp_path) -> None:  # type: igno
 @pytest.mark.parametrize(("build", "settings"), CASES)
 def test_training_on_cuda_goes_down(build, settings) -> None:  # type: ignore[no-untyped-def]
     history = run(build, settings | {"device": "cuda"}, epochs=10).history
-    assert history.train_loss.iloc[-1] < history.train_loss.iloc[0]
+    # Over growing horizons the training loss is of other things from stage to stage.
+    loss = history.valid_loss if "horizons" in settings else history.train_loss
+    assert loss.iloc[-1] < loss.iloc[0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import os
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -108,19 +107,15 @@ def _obstacle(tensors: tuple[Tensor, ...], activation: str, compiler: str = "num
 
 
 def _is_elsewhere(t: Tensor) -> bool:
-    return t.device.type != "cpu" or _is_transformed(t)
+    return t.device.type != "cpu" or is_transformed(t)
 
 
 def _is_on_device(t: Tensor) -> bool:
-    return (t.is_cuda or interpreted()) and not _is_transformed(t)
+    return t.is_cuda and not is_transformed(t)
 
 
-def interpreted() -> bool:
-    """Return whether Triton's kernels run on the processor, as tests want them to."""
-    return os.environ.get("TRITON_INTERPRET") == "1"
-
-
-def _is_transformed(t: Tensor) -> bool:
+def is_transformed(t: Tensor) -> bool:
+    """Return whether a tensor is one of ``torch.func`` or of forward differentiation."""
     return (
         type(t) not in (Tensor, torch.nn.Parameter)
         or torch._C._functorch.is_functorch_wrapped_tensor(t)

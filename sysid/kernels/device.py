@@ -3,7 +3,7 @@
 One program runs one sequence of the batch from its first sample to its last, with the weights of
 its first layer and its output in registers: a step is no launch of a kernel, let alone one for
 each operation. Weight gradients are matrix products over the whole record afterwards. Imported
-only where there are Triton and a device; ``TRITON_INTERPRET=1`` runs it on the processor, slowly.
+only where there are Triton and a device.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class DeviceRun(torch.autograd.Function):
             values[0] = v @ net.given.T + net.entry_bias
         _launch(device_loops.forward, net.weights, activation, y, values)
         ctx.save_for_backward(v, y_start, linear, *layers, y, values)
-        ctx.activation = activation
+        ctx.activation, ctx.net = activation, net
         return y
 
     @staticmethod
@@ -51,8 +51,7 @@ class DeviceRun(torch.autograd.Function):
         v, y_start, linear, *layers, y, values = ctx.saved_tensors
         if torch.is_grad_enabled():
             return (None, *again(ctx.activation, v, y_start, linear, layers, d_out))
-        lags, _, n = y_start.shape
-        net = _Network.of(linear, layers, lags * n)
+        (lags, _, n), net = y_start.shape, ctx.net
         d_y = d_out.clone(memory_format=torch.contiguous_format)
         d_values = torch.empty_like(values)
         arrays = (y, values, d_y, d_values)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sysid.kernels import functions
-from sysid.kernels.backends import backend
+from sysid.kernels.backends import backend, is_transformed
 from sysid.models import linearisation
 from sysid.models.linearisation import Layer, Step
 from sysid.models.model import Carried, check_choice, check_count
@@ -105,7 +105,9 @@ class _Recurrent(StatefulModel):
 
     def _by_torch(self, inputs: Tensor) -> bool:
         """Return whether torch's own module runs: cuDNN, or the reference on request."""
-        return inputs.device.type != "cpu" or backend() == "reference"
+        if inputs.device.type == "cpu":
+            return backend() == "reference"
+        return not is_transformed(inputs)  # cuDNN cannot be transformed
 
     def _run(self, inputs: Tensor, state: Carried) -> tuple[Tensor, Carried]:
         if self._by_torch(inputs):
@@ -358,7 +360,8 @@ class LSTM(_Recurrent):
 
     def _by_torch(self, inputs: Tensor) -> bool:
         # For a single-precision batch torch has oneDNN, which is as fast as ours or faster.
-        fused_by_torch = inputs.dtype == torch.float32 and len(inputs) >= _ONEDNN_ROWS
+        on_cpu = inputs.device.type == "cpu"
+        fused_by_torch = on_cpu and inputs.dtype == torch.float32 and len(inputs) >= _ONEDNN_ROWS
         return fused_by_torch or super()._by_torch(inputs)
 
     def _states(self, u: Tensor, state: Carried, weights: list[Tensor]) -> Carried:

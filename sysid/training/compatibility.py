@@ -47,14 +47,17 @@ def refuse_overlap(train: list[Record], valid: list[Record]) -> None:
                 )
 
 
-def resolve_device(device: str) -> torch.device:
+def resolve_device(device: str, optimiser: str) -> torch.device:
     """Return the device that ``auto``, ``cpu``, ``cuda`` or ``cuda:1`` names.
+
+    ``auto`` leaves ``lm`` on the processor, which has its compiled sensitivities.
 
     Raises:
         ValueError: if there is no such device on this machine.
     """
     if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        there = torch.cuda.is_available() and optimiser != "lm"
+        return torch.device("cuda" if there else "cpu")
     chosen = torch.device(device)
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise ValueError(

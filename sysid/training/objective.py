@@ -219,7 +219,7 @@ class _Sum:
 
     def add(self, error: Tensor, jacobian: Tensor) -> None:
         """Add a block."""
-        r, j = error.double().numpy(), jacobian.double().numpy()
+        r, j = error.double().cpu().numpy(), jacobian.double().cpu().numpy()
         with np.errstate(over="ignore", invalid="ignore"):  # who uses the sums looks at them
             self.value += float(r @ r)
             # One operand twice: NumPy takes syrk, half the work of gemm. SciPy's own would add at

@@ -25,7 +25,7 @@ def prepare(model: Model, records: list[Record], settings: TrainingSettings) -> 
     Raises:
         ValueError: if a record is not one for this model, or there is no such device.
     """
-    device = resolve_device(settings.device)
+    device = resolve_device(settings.device, settings.optimiser)
     default = "float64" if settings.at_once else "float32"
     model.to(device=device, dtype=getattr(torch, settings.dtype or default))
     for record in records:

@@ -73,7 +73,7 @@ class TrainingSettings(BaseModel):
     device: str = Field(
         "auto",
         pattern=r"^(auto|cpu|cuda(:\d+)?)$",
-        description="auto for a GPU where there is one; cpu, cuda or cuda:1 by name",
+        description="auto for a GPU where there is one (not with lm); cpu, cuda or cuda:1 by name",
     )
     seed: int = Field(0, ge=0, description="of the batches' order and of dropout")
     scaling_u: ScalerName = Field(

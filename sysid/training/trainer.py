@@ -232,6 +232,8 @@ class Trainer:
         # draws change the training nor the training the caller's.
         with torch.random.fork_rng():
             torch.set_rng_state(self._random_state)
+            if self.device.type == "cuda":
+                torch.cuda.manual_seed(int(torch.randint(1 << 62, ())))
             for objective in self.loss.objectives(self.generator):
                 if self._stopping():
                     return None
@@ -241,9 +243,10 @@ class Trainer:
         with torch.no_grad():
             # The weights tell what became of the last step.
             sums = torch.stack([p.sum() for p in self.model.parameters()])
-            mean = torch.where(sums.isfinite().all(), torch.stack(losses).mean(), torch.nan)
+            all_losses = torch.stack(losses).to(sums.device)
+            mean = torch.where(sums.isfinite().all(), all_losses.mean(), torch.nan)
             # The only wait for the device in an epoch.
-            first, mean_loss = torch.stack([losses[0], mean]).tolist()
+            first, mean_loss = torch.stack([all_losses[0], mean]).tolist()
         if len(self.history) == self._first:
             self._lowest = first
         return first, mean_loss
