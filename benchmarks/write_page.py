@@ -21,6 +21,7 @@ HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "performance.md"
 SCRIPTS = {
     "recurrences.py": "Compiled recurrences",
+    "rivals.py": "Peers with an environment of their own",
     "levenberg_marquardt.py": "Levenberg-Marquardt beside Adam",
     "multistart.py": "Several starts",
     "larger_than_memory.py": "Records larger than memory",
