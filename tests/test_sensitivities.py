@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import pytest
 import torch
 from torch.func import functional_call, jacrev
 
+from sysid.kernels import sensitivities
 from sysid.models import FFN, GRU, LSTM, NARX, RNN, Model, StateSpace
 
 KINDS = {
@@ -125,3 +128,20 @@ def test_a_state_of_another_size_is_refused() -> None:
     u = torch.zeros(5, 1).double()
     with pytest.raises(ValueError, match="state must have 0 numbers"):
         next(NARX(1, 1, 1, 1).double().sensitivities(u, u, state=u[0]))
+
+
+def test_many_windows_take_no_more_threads_than_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread for each of hundreds of windows made the normal equations 17 times slower."""
+    taken = []
+
+    def watched(pieces: Sequence[Callable[[], None]]) -> None:
+        taken.append(len(pieces))
+        for piece in pieces:
+            piece()
+
+    monkeypatch.setattr(sensitivities, "side_by_side", watched)
+    model = shaken(KINDS["narx"])
+    u, y = torch.randn(2, 50, 9, 2).double().unbind(0)
+    list(model.window_sensitivities(u, y))
+    assert taken
+    assert max(taken) <= torch.get_num_threads()

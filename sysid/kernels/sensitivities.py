@@ -13,9 +13,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from sysid.kernels.drivers import fingerprint
@@ -134,7 +136,19 @@ def _recursion(sources: str) -> Any:
                 if not table[layer, 0]:
                     _add_fixed(jacobian, by, inputs, k, table, layer)
 
-    return recursion
+    @compiled
+    def over_rows(
+        transition: Array, by: Array, inputs: Array, table: Array, states: Array, flat: Array,
+        nx: int, rows: int, inside: Array, outside: Array, jacobian: Array, b0: int, b1: int,
+    ) -> None:  # fmt: skip
+        sources  # noqa: B018
+        for b in range(b0, b1):
+            recursion(
+                transition[b], by[b], inputs[b], table, states[b], flat[b],
+                nx, rows, inside, outside, jacobian[b],
+            )  # fmt: skip
+
+    return over_rows
 
 
 @compiled
@@ -209,16 +223,13 @@ def advance(
     own = slice(max(rows - nx, 0), max(rows, nx))
     states[:, 0, own, columns.inside] = sensitivity[:, :, columns.outside].transpose(2, 0, 1)
     jacobian = np.empty((batch, samples, ny, sensitivity.shape[2]), transition.dtype)
-    flat = transition.reshape(batch, samples, -1)
-    side_by_side(
-        [
-            partial(
-                _recursion_loop, flat[b], by[b], inputs[b], table, states[b],
-                states[b].reshape(2, -1), nx, rows, columns.inside, columns.outside, jacobian[b],
-            )
-            for b in range(batch)
-        ]
+    loop = partial(
+        _recursion_loop, transition.reshape(batch, samples, -1), by, inputs, table, states,
+        states.reshape(batch, 2, -1), nx, rows, columns.inside, columns.outside, jacobian,
     )  # fmt: skip
+    threads = min(torch.get_num_threads(), batch)
+    edges = [batch * i // threads for i in range(threads + 1)]
+    side_by_side([partial(loop, *own) for own in pairwise(edges)])
     after = np.zeros_like(sensitivity)
     after[:, :, columns.outside] = states[:, samples % 2, own][:, :, columns.inside]
     return jacobian, after
