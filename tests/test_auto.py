@@ -166,3 +166,7 @@ def test_candidates_fit_the_records() -> None:
     assert names[-1] == "gru hidden_size=24"
     best = Candidate({"kind": "narx", "na": 4, "nb": 6, "nk": 2, "hidden_sizes": [10]}, {})
     assert "narx na=5 nb=7 nk=2 hidden=10" in [c.name for c in long.near(best)]
+    grown = Candidate(
+        best.model, {"horizons": [1, 10], "horizon_epochs": 6, "loss": "full_sequence"}
+    )
+    assert {"loss": "full_sequence"} in [c.training for c in long.near(grown)]

@@ -103,6 +103,10 @@ class Candidates:
                 if value >= 1:
                     both = {"nb": model["nb"] + change} if order == "na" and self.nu else {}
                     yield Candidate(model | {order: value} | both, training, best.seed)
+        if training.get("horizons"):
+            # What they led to may be a worse valley than that of the linear start.
+            alone = {k: v for k, v in training.items() if not k.startswith("horizon")}
+            yield Candidate(model, alone, best.seed)
         if training.get("optimiser") == "lm":
             decay = training.get("weight_decay", 0.0)
             for value in (1e-3, 1e-4) if not decay else (decay / 10, 0.0):
