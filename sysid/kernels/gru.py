@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from sysid.kernels.drivers import recurrence
-from sysid.kernels.elementary import SIGMOID, activate, tanh
+from sysid.kernels.elementary import sigmoid, tanh
 from sysid.kernels.products import add_product, fill
+from sysid.kernels.vectors import Real, elementwise
 
 
 class GRUTape(NamedTuple):
@@ -29,6 +30,22 @@ class GRUTape(NamedTuple):
     d_gates: Any  # as gates; by what r, z and n are taken of, and by q
 
 
+@elementwise
+def _gates(r: Real, z: Real, n: Real, q: Real, h: Real) -> tuple[Real, ...]:
+    r, z = sigmoid(r), sigmoid(z)
+    n = tanh(n + r * q)
+    return r, z, n, n + z * (h - n)
+
+
+@elementwise
+def _gates_back(
+    r: Real, z: Real, n: Real, q: Real, h: Real, d: Real, d_out: Real
+) -> tuple[Real, ...]:
+    d_n = d * (1.0 - z) * (1.0 - n * n)
+    d_z = d * (h - n) * z * (1.0 - z)
+    return d_n * q * r * (1.0 - r), d_z, d_n, d_n * r, d_out + d * z
+
+
 def _step(tape: Any, t: int, b0: int, b1: int) -> None:
     h, (r, z, n, q), (w_r, w_z, w_n), (v_r, v_z, v_n) = tape.h, tape.gates, tape.w, tape.v
     b_r, b_z, b_n, b_q = tape.biases
@@ -43,35 +60,17 @@ def _step(tape: Any, t: int, b0: int, b1: int) -> None:
     add_product(z, t, h, t, w_z, b0, b1)
     add_product(q, t, h, t, w_n, b0, b1)
     a, c = b0 * b_r.shape[0], b1 * b_r.shape[0]
-    before, after = h[t, a:c], h[t + 1, a:c]
-    r_t, z_t, n_t, q_t = r[t, a:c], z[t, a:c], n[t, a:c], q[t, a:c]
-    activate(SIGMOID, r, t, a, c)
-    activate(SIGMOID, z, t, a, c)
-    for j in range(len(before)):
-        n_t[j] = tanh(n_t[j] + r_t[j] * q_t[j])
-    for j in range(len(before)):
-        after[j] = n_t[j] + z_t[j] * (before[j] - n_t[j])
+    _gates(a, c, (r, z, n, q, h), (t, t, t, t, t), (r, z, n, h), (t, t, t, t + 1))
 
 
 def _step_back(tape: Any, t: int, b0: int, b1: int) -> None:
     h, d_h, (r, z, n, q), (d_r, d_z, d_n, d_q) = tape.h, tape.d_h, tape.gates, tape.d_gates
     w_r, w_z, w_n = tape.w_t
-    one = h.dtype.type(1)
     a, c = b0 * w_r.shape[0], b1 * w_r.shape[0]
-    before, d_before, d_after = h[t, a:c], d_h[t, a:c], d_h[t + 1, a:c]
-    r_t, z_t, n_t, q_t = r[t, a:c], z[t, a:c], n[t, a:c], q[t, a:c]
-    to_r, to_z, to_n, to_q = d_r[t, a:c], d_z[t, a:c], d_n[t, a:c], d_q[t, a:c]
-    # Several short loops: with many arrays, which might overlap, one would not be vectorised.
-    for j in range(len(before)):
-        to_n[j] = d_after[j] * (one - z_t[j]) * (one - n_t[j] * n_t[j])
-    for j in range(len(before)):
-        to_r[j] = to_n[j] * q_t[j] * r_t[j] * (one - r_t[j])
-    for j in range(len(before)):
-        to_z[j] = d_after[j] * (before[j] - n_t[j]) * z_t[j] * (one - z_t[j])
-    for j in range(len(before)):
-        to_q[j] = to_n[j] * r_t[j]
-    for j in range(len(before)):
-        d_before[j] += d_after[j] * z_t[j]
+    _gates_back(
+        a, c, (r, z, n, q, h, d_h, d_h), (t, t, t, t, t, t + 1, t),
+        (d_r, d_z, d_n, d_q, d_h), (t, t, t, t, t),
+    )  # fmt: skip
     add_product(d_h, t, d_r, t, w_r, b0, b1)
     add_product(d_h, t, d_z, t, w_z, b0, b1)
     add_product(d_h, t, d_q, t, w_n, b0, b1)

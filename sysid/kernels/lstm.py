@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from sysid.kernels.drivers import recurrence
-from sysid.kernels.elementary import SIGMOID, TANH, activate, tanh
+from sysid.kernels.elementary import sigmoid, tanh
 from sysid.kernels.products import add_product, fill
+from sysid.kernels.vectors import Real, elementwise
 
 
 class LSTMTape(NamedTuple):
@@ -31,6 +32,24 @@ class LSTMTape(NamedTuple):
     d_gates: Any  # as gates; by what they are taken of
 
 
+@elementwise
+def _cell(i: Real, f: Real, g: Real, o: Real, c: Real) -> tuple[Real, ...]:
+    i, f, g, o = sigmoid(i), sigmoid(f), tanh(g), sigmoid(o)
+    c = f * c + i * g
+    return i, f, g, o, c, o * tanh(c)
+
+
+@elementwise
+def _cell_back(
+    i: Real, f: Real, g: Real, o: Real, before: Real, after: Real, d_h: Real, d_c: Real
+) -> tuple[Real, ...]:
+    s = tanh(after)
+    d_o = d_h * s * o * (1.0 - o)
+    d = d_c + d_h * o * (1.0 - s * s)
+    d_i, d_f = d * g * i * (1.0 - i), d * before * f * (1.0 - f)
+    return d_i, d_f, d * i * (1.0 - g * g), d_o, d * f
+
+
 def _step(tape: Any, t: int, b0: int, b1: int) -> None:
     h, c, (i, f, g, o) = tape.h, tape.c, tape.gates
     for k in range(4):
@@ -39,40 +58,18 @@ def _step(tape: Any, t: int, b0: int, b1: int) -> None:
         add_product(tape.gates[k], t, h, t, tape.w[k], b0, b1)
     size = tape.biases[0].shape[0]
     a, e = b0 * size, b1 * size
-    activate(SIGMOID, i, t, a, e)
-    activate(SIGMOID, f, t, a, e)
-    activate(TANH, g, t, a, e)
-    activate(SIGMOID, o, t, a, e)
-    i_t, f_t, g_t, o_t = i[t, a:e], f[t, a:e], g[t, a:e], o[t, a:e]
-    c_before, c_after, h_after = c[t, a:e], c[t + 1, a:e], h[t + 1, a:e]
-    for j in range(len(i_t)):
-        c_after[j] = f_t[j] * c_before[j] + i_t[j] * g_t[j]
-    for j in range(len(i_t)):
-        h_after[j] = o_t[j] * tanh(c_after[j])
+    _cell(a, e, (i, f, g, o, c), (t, t, t, t, t), (i, f, g, o, c, h), (t, t, t, t, t + 1, t + 1))
 
 
 def _step_back(tape: Any, t: int, b0: int, b1: int) -> None:
     c, (i, f, g, o) = tape.c, tape.gates
     d_h, d_c, (d_i, d_f, d_g, d_o) = tape.d_h, tape.d_c, tape.d_gates
-    one = c.dtype.type(1)
     size = tape.biases[0].shape[0]
     a, e = b0 * size, b1 * size
-    i_t, f_t, g_t, o_t = i[t, a:e], f[t, a:e], g[t, a:e], o[t, a:e]
-    c_before, c_after, d_after, cell = c[t, a:e], c[t + 1, a:e], d_h[t + 1, a:e], d_c[0, a:e]
-    to_i, to_f, to_g, to_o = d_i[t, a:e], d_f[t, a:e], d_g[t, a:e], d_o[t, a:e]
-    # Several short loops: with many arrays, which might overlap, one would not be vectorised.
-    for j in range(len(i_t)):
-        s = tanh(c_after[j])
-        to_o[j] = d_after[j] * s * o_t[j] * (one - o_t[j])
-        cell[j] += d_after[j] * o_t[j] * (one - s * s)
-    for j in range(len(i_t)):
-        to_i[j] = cell[j] * g_t[j] * i_t[j] * (one - i_t[j])
-    for j in range(len(i_t)):
-        to_f[j] = cell[j] * c_before[j] * f_t[j] * (one - f_t[j])
-    for j in range(len(i_t)):
-        to_g[j] = cell[j] * i_t[j] * (one - g_t[j] * g_t[j])
-    for j in range(len(i_t)):
-        cell[j] *= f_t[j]
+    _cell_back(
+        a, e, (i, f, g, o, c, c, d_h, d_c), (t, t, t, t, t, t + 1, t + 1, 0),
+        (d_i, d_f, d_g, d_o, d_c), (t, t, t, t, 0),
+    )  # fmt: skip
     for k in range(4):
         add_product(d_h, t, tape.d_gates[k], t, tape.w_t[k], b0, b1)
 
