@@ -53,7 +53,7 @@ def product(
         start: the same of what is added, or ``None``; row 0 for the same to each row.
         size: ``(rows, columns, inner, times)``.
         x: ``(array, first, row, inner, times)``: how far apart rows, columns, and the matrices
-            of the sum are.
+            of the sum are; or ``None``, for ones.
         w: ``(array, first, inner, times)``; columns are side by side.
         x2: ``(array, first, row, inner)``: ``inner`` is how many columns there are, side by side;
             or ``None``.
@@ -74,7 +74,7 @@ def product(
             """Read a tuple; an array among it becomes a pointer, at ``first``."""
             kind = kinds[name]
             if kind == types.none:
-                given[name] = _zeros(context, builder, element)
+                given[name] = _constant(builder, element, 1.0 if name == "x" else 0.0)
                 return
             values = cgutils.unpack_tuple(builder, places[name], len(kind))
             whole = [
@@ -103,11 +103,12 @@ def product(
     return types.void(out, start, size, x, w, x2, w2), generate
 
 
-def _zeros(context: Any, builder: Any, element: Any) -> Any:
-    """Return where as many zeros are as a block is wide."""
+def _constant(builder: Any, element: Any, value: float) -> Any:
+    """Return where a number stands as many times as a block is wide."""
     count = 2 * lanes(element)
     kind = ir.ArrayType(element, count)
-    data = cgutils.global_constant(builder.module, "zeros", ir.Constant(kind, [0.0] * count))
+    name = f"sysid_{'ones' if value else 'zeros'}"
+    data = cgutils.global_constant(builder.module, name, ir.Constant(kind, [value] * count))
     return builder.bitcast(data, element.as_pointer())
 
 

@@ -1,7 +1,7 @@
-"""Matrix products of compiled loops, by rows of a batch.
+"""Matrix products of compiled loops, by rows of a batch, and sums over the samples of a piece.
 
 Arrays are ``(time, batch * width)``; row ``b`` at time ``t`` is
-``x[t, b * width:(b + 1) * width]``.
+``x[t, b * width:(b + 1) * width]``. Rows are always ``b0 ... b1 - 1``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sysid.kernels.matrices import product
 
 @compiled
 def add_product(out: Any, t: int, x: Any, s: int, w: Any, b0: int, b1: int) -> None:
-    """Add ``x(s) @ w`` to ``out(t)``, for rows ``b0 ... b1 - 1`` of the batch.
+    """Add ``x(s) @ w`` to ``out(t)``.
 
     Args:
         out: ``(time, batch * n)``.
@@ -32,16 +32,56 @@ def add_product(out: Any, t: int, x: Any, s: int, w: Any, b0: int, b1: int) -> N
 
 
 @compiled
-def add_few(out: Any, t: int, x: Any, s: int, w: Any, w_t: Any, b0: int, b1: int) -> None:
-    """As ``add_product``."""
-    add_product(out, t, x, s, w, b0, b1)
+def same(row: Any) -> Any:
+    """Return what ``product`` starts from, for the same ``(n,)`` in each row."""
+    return row, 0, 0
 
 
 @compiled
-def fill(out: Any, t: int, row: Any, b0: int, b1: int) -> None:
-    """Set each of the rows ``b0 ... b1 - 1`` of ``out(t)`` to ``row``."""
-    n = row.shape[0]
-    for b in range(b0, b1):
-        to = out[t, b * n : (b + 1) * n]
-        for j in range(n):
-            to[j] = row[j]
+def set_product(
+    out: Any, t: int, start: Any, x: Any, s: int, w: Any, steps: int, b0: int, b1: int
+) -> None:
+    """Set ``out(t + i)`` to ``start + x(s + i) @ w``, for some steps.
+
+    ``start`` is ``None`` or ``same(row)``.
+    """
+    m, n = w.shape
+    rows = b1 - b0
+    if b0 == 0 and b1 * n == out.shape[1]:  # one step follows the other in memory
+        rows, steps = steps * rows, 1
+    for i in range(steps):
+        place = (out, (t + i) * out.shape[1] + b0 * n, n)
+        given = (x, (s + i) * x.shape[1] + b0 * m, m, 1, 0)
+        product(place, start, (rows, n, m, 1), given, (w, 0, n, 0), None, None)
+
+
+@compiled
+def add_outer(
+    sums: Any, at: int, x: Any, s: int, m: int, y: Any, t: int, n: int,
+    steps: int, b0: int, b1: int,
+) -> int:  # fmt: skip
+    """Add ``sum of x(s + i)' y(t + i)`` over some steps to ``sums[0, at:]``, ``(m, n)``.
+
+    Returns:
+        Where the next sum stands.
+    """
+    inner = b1 - b0
+    if b0 == 0 and b1 * m == x.shape[1]:
+        inner, steps = steps * inner, 1
+    place = (sums, at, n)
+    left = (x, s * x.shape[1] + b0 * m, 1, m, x.shape[1])
+    right = (y, t * y.shape[1] + b0 * n, n, y.shape[1])
+    product(place, place, (m, n, inner, steps), left, right, None, None)
+    return at + m * n
+
+
+@compiled
+def add_rows(sums: Any, at: int, x: Any, s: int, n: int, steps: int, b0: int, b1: int) -> int:
+    """Add the sum of all rows of ``x(s + i)`` to ``sums[0, at:]``, ``(n,)``; returns the next."""
+    inner = b1 - b0
+    if b0 == 0 and b1 * n == x.shape[1]:
+        inner, steps = steps * inner, 1
+    place = (sums, at, n)
+    right = (x, s * x.shape[1] + b0 * n, n, x.shape[1])
+    product(place, place, (1, n, inner, steps), None, right, None, None)
+    return at + n
