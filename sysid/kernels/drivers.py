@@ -1,9 +1,11 @@
 """The loops over time, written once: forward and back through a tape, in threads over the batch.
 
-A recurrence is a named tuple of arrays, its tape (states, gates, weights, and room for gradients,
-all time first), and two functions over it: ``step`` computes one sample for some rows of the
-batch, ``step_back`` takes the gradient of that sample to the one before. Numba compiles the loops
-for each tape with its functions in place.
+A recurrence is two named tuples of arrays, all time first, and functions over them for some rows of
+the batch. Of its tape (states, gates and weights) ``step`` computes one sample; of its gradients
+``step_back`` takes that of a sample to the one before. What one sample need not wait for is done
+for a piece of several, while they are in the cache: ``prepare`` what enters, before the steps,
+``collect`` the gradients by weights, after them. Numba compiles the loops for each with its
+functions in place.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from numba import types
@@ -23,38 +25,51 @@ from sysid.kernels.elementary import OPTIONS, compiled
 from sysid.kernels.threads import side_by_side
 
 _WORK = 200_000  # multiplications below which a second thread costs more than it brings
+_CACHED = 1 << 15  # numbers of a piece of samples that are still in the cache at its end
+_LONGEST = 64  # piece
 
 
-def step(tape: Any, t: int, b0: int, b1: int) -> None:
-    """Compute sample ``t`` of rows ``b0 ... b1 - 1`` from the sample before."""
+def prepare(tape: Any, t: int, steps: int, b0: int, b1: int) -> None:
+    """Compute for ``steps`` samples from ``t`` on what does not need the sample before."""
     raise NotImplementedError("for compiled code")
 
 
-def step_back(tape: Any, t: int, b0: int, b1: int) -> None:
+def step(tape: Any, t: int, i: int, b0: int, b1: int) -> None:
+    """Compute sample ``t``, the ``i``-th of its piece, from the sample before."""
+    raise NotImplementedError("for compiled code")
+
+
+def step_back(gradients: Any, t: int, i: int, b0: int, b1: int) -> None:
     """Take the gradient at sample ``t`` back to what it was computed from."""
     raise NotImplementedError("for compiled code")
 
 
-def recurrence(tape: type, forward: Callable[..., None], back: Callable[..., None]) -> None:
-    """Say how a tape is stepped.
+def collect(gradients: Any, t: int, steps: int, b0: int, b1: int) -> None:
+    """Add what ``steps`` samples from ``t`` on are to the gradients by weights."""
+    raise NotImplementedError("for compiled code")
+
+
+def recurrence(kind: type, **functions: Callable[..., None]) -> None:
+    """Say how a tape, or its gradients, are stepped.
 
     Args:
-        tape: a class of named tuples.
-        forward: what ``step`` does with it, in what numba compiles.
-        back: what ``step_back`` does with it.
+        kind: a class of named tuples.
+        **functions: what ``prepare`` and ``step``, or ``step_back`` and ``collect``, do with it,
+            in what numba compiles.
     """
-    for function, implementation in ((step, forward), (step_back, back)):
+    for name, function in functions.items():
 
-        @overload(function, jit_options=OPTIONS, strict=False)
+        @overload(globals()[name], jit_options=OPTIONS, strict=False)
         def choose(
             given: Any,
             t: Any,
+            i: Any,
             b0: Any,
             b1: Any,
-            implementation: Callable[..., None] = implementation,
+            function: Callable[..., None] = function,
         ) -> Callable[..., None] | None:
-            named = isinstance(given, types.BaseNamedTuple) and given.instance_class is tape
-            return implementation if named else None
+            named = isinstance(given, types.BaseNamedTuple) and given.instance_class is kind
+            return function if named else None
 
 
 def _loops(sources: str) -> tuple[Callable[..., None], Callable[..., None]]:
@@ -65,16 +80,24 @@ def _loops(sources: str) -> tuple[Callable[..., None], Callable[..., None]]:
     """
 
     @compiled
-    def forward(tape: Any, steps: int, b0: int, b1: int) -> None:
+    def forward(tape: Any, steps: int, piece: int, b0: int, b1: int) -> None:
         sources  # noqa: B018
-        for t in range(steps):
-            step(tape, t, b0, b1)
+        for first in range(0, steps, piece):
+            count = min(piece, steps - first)
+            prepare(tape, first, count, b0, b1)
+            for i in range(count):
+                step(tape, first + i, i, b0, b1)
 
     @compiled
-    def back(tape: Any, steps: int, b0: int, b1: int) -> None:
+    def back(gradients: Any, steps: int, piece: int, b0: int, b1: int) -> None:
         sources  # noqa: B018
-        for t in range(steps - 1, -1, -1):
-            step_back(tape, t, b0, b1)
+        first = (steps - 1) // piece * piece
+        while first >= 0:
+            count = min(piece, steps - first)
+            for i in range(count - 1, -1, -1):
+                step_back(gradients, first + i, i, b0, b1)
+            collect(gradients, first, count, b0, b1)
+            first -= piece
 
     return forward, back
 
@@ -88,30 +111,52 @@ def fingerprint() -> str:
 _forward, _back = _loops(fingerprint())
 
 
-def run_forward(tape: Any, steps: int, batch: int, work: int) -> None:
-    """Fill a tape from its first sample to its last.
+class Plan(NamedTuple):
+    """How the work is cut: rows of the batch between threads, and samples into pieces."""
+
+    steps: int
+    piece: int
+    edges: list[int]
+
+    @property
+    def threads(self) -> int:
+        """The threads that work side by side."""
+        return len(self.edges) - 1
+
+
+def plan(steps: int, batch: int, work: int, width: int) -> Plan:
+    """Cut the work between as many threads as torch uses.
 
     Args:
-        tape: the tape.
         steps: samples.
         batch: rows.
         work: multiplications in a step of one row.
+        width: numbers that a step of one row leaves to the end of its piece.
     """
-    _in_threads(_forward, tape, steps, batch, work)
+    threads = max(1, min(torch.get_num_threads(), batch // 2, steps * batch * work // _WORK + 1))
+    # In whole blocks of rows, as the matrix products have them.
+    block = 8 if batch >= 8 * threads else 4
+    blocks = -(-batch // block)
+    threads = max(1, min(threads, blocks))
+    edges = [block * (blocks * i // threads) for i in range(threads)] + [batch]
+    piece = _CACHED // max(1, width * -(-batch // threads))
+    return Plan(steps, max(1, min(piece, _LONGEST, steps)), edges)
 
 
-def run_back(tape: Any, steps: int, batch: int, work: int) -> None:
-    """Fill a tape's gradients from its last sample to its first; arguments as above."""
-    _in_threads(_back, tape, steps, batch, work)
+def run_forward(tape: Any, plan: Plan) -> None:
+    """Fill a tape from its first sample to its last."""
+    _side_by_side(_forward, [tape] * plan.threads, plan, list(pairwise(plan.edges)))
 
 
-def _in_threads(loop: Any, tape: Any, steps: int, batch: int, work: int) -> None:
-    """Share the batch between as many threads as torch uses."""
-    threads = min(torch.get_num_threads(), batch // 2, 1 + steps * batch * work // _WORK)
-    if threads < 2:
-        loop(tape, steps, 0, batch)
+def run_back(gradients: Any, plan: Plan) -> None:
+    """Fill a tape's gradients from its last sample to its first; each thread has its own sums."""
+    own = [gradients._replace(sums=gradients.sums[i : i + 1]) for i in range(plan.threads)]
+    _side_by_side(_back, own, plan, list(pairwise(plan.edges)))
+
+
+def _side_by_side(loop: Any, tapes: list[Any], plan: Plan, rows: list[tuple[int, int]]) -> None:
+    if len(rows) == 1:
+        loop(tapes[0], plan.steps, plan.piece, *rows[0])
         return
-    # In whole blocks of four rows, the width of the matrix products.
-    blocks = -(-batch // 4)
-    edges = [min(batch, 4 * (blocks * i // threads)) for i in range(threads)] + [batch]
-    side_by_side([partial(loop, tape, steps, a, b) for a, b in pairwise(edges)])
+    pairs = zip(tapes, rows, strict=True)
+    side_by_side([partial(loop, tape, plan.steps, plan.piece, *own) for tape, own in pairs])

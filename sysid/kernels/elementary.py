@@ -1,20 +1,17 @@
 """Elementary functions for compiled loops: exact to rounding, and made of what vectorises.
 
-Calls into the C library would end the vectorisation of the loop they stand in. Each function is
-written once and takes the precision of its argument.
+Each is written once, over the ``Real`` of ``vectors``: for both precisions and any width.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numba
-import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic, overload
+
+from sysid.kernels.vectors import Real, choose, elementwise
 
 from sysid.kernels.backends import COMPILED_ACTIVATIONS
 
@@ -35,167 +32,151 @@ TANH, SIGMOID, RELU, ELU, SOFTPLUS = range(5)
 ACTIVATION_CODES = {name: code for code, name in enumerate(COMPILED_ACTIVATIONS)}
 
 
-@intrinsic
-def _float_of_bits(typing_context: Any, bits: Any) -> Any:
-    """Return the floating-point number that has these bits."""
-    sizes = {
-        types.int32: (types.float32, ir.FloatType()),
-        types.int64: (types.float64, ir.DoubleType()),
-    }
-    if bits not in sizes:
-        return None
-    result, low = sizes[bits]
+def polynomial(x: Real, coefficients: Sequence[float]) -> Real:
+    """Return ``c[0] + c[1] x + ...``, in as few steps one after another as there are: two by two.
 
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.bitcast(args[0], low)
-
-    return result(bits), generate
+    At one sequence each step of a recurrence waits for this.
+    """
+    terms: list[Any] = list(coefficients)
+    while len(terms) > 1:
+        pairs = [terms[i : i + 2] for i in range(0, len(terms), 2)]
+        terms = [p[0] + p[1] * x if len(p) > 1 else p[0] for p in pairs]
+        x = x * x
+    value: Real = terms[0]
+    return value
 
 
-def exp_parts(x: Any) -> Any:
+def exp_parts(x: Real) -> tuple[Real, Real]:
     """Return ``p`` and ``scale`` with ``exp(x) = scale (1 + p)``, for ``x <= 0``.
 
     ``x = n ln 2 + r`` with ``|r| <= ln 2 / 2``; ``scale = 2^n`` is exact, and ``p = exp(r) - 1``
-    by a Taylor polynomial, with a small relative error.
+    by a Taylor polynomial, with a small relative error. ``n`` is rounded by adding a number so
+    large that its last bit is worth 1: it then also stands in the last bits.
     """
-    raise NotImplementedError("for compiled code")
+    if x.single:
+        least, large, terms = -87.0, 1.5 * 2**23, 8
+        high, low = 0.693359375, math.log(2) - 0.693359375
+    else:
+        least, large, terms = -708.0, 1.5 * 2**52, 14
+        high, low = 0.693145751953125, 1.42860682030941723212e-6
+    x = choose(x < least, least, x)
+    shifted = x * (1 / math.log(2)) + large
+    n = shifted - large
+    r = x - n * high - n * low
+    p = polynomial(r, [1 / math.factorial(i) for i in range(2, terms)])
+    return p * r * r + r, shifted.power_of_two()
 
 
-@overload(exp_parts, jit_options=OPTIONS)
-def _exp_parts(x: Any) -> Any:
-    if x == types.float32:
-        single = np.float32
-        log2_e, half = single(1 / math.log(2)), single(0.5)
-        high, low = single(0.693359375), single(math.log(2) - 0.693359375)
-        least = single(-87.0)
-        c2, c3, c4, c5, c6, c7 = (single(1 / math.factorial(i)) for i in range(2, 8))
-
-        def in_single(x: Any) -> Any:
-            x = least if x < least else x
-            n = np.floor(x * log2_e + half)
-            r = x - n * high - n * low
-            p = ((((c7 * r + c6) * r + c5) * r + c4) * r + c3) * r + c2
-            scale = _float_of_bits(np.int32((np.int32(n) + np.int32(127)) << np.int32(23)))
-            return p * r * r + r, scale
-
-        return in_single
-    if x == types.float64:
-        log2_e64 = 1 / math.log(2)
-        high64, low64 = 0.693145751953125, 1.42860682030941723212e-6
-        d2, d3, d4, d5, d6, d7, d8, d9, d10, d11, d12, d13 = (
-            1 / math.factorial(i) for i in range(2, 14)
-        )
-
-        def in_double(x: Any) -> Any:
-            x = -708.0 if x < -708.0 else x
-            n = np.floor(x * log2_e64 + 0.5)
-            r = x - n * high64 - n * low64
-            p = (((((d13 * r + d12) * r + d11) * r + d10) * r + d9) * r + d8) * r + d7
-            p = ((((p * r + d6) * r + d5) * r + d4) * r + d3) * r + d2
-            # By way of 32 bits: AVX2 has no conversion from double to 64-bit integers.
-            scale = _float_of_bits((np.int64(np.int32(n)) + 1023) << 52)
-            return p * r * r + r, scale
-
-        return in_double
-    return None
-
-
-def expm1_negative(x: Any) -> Any:
+def expm1_negative(x: Real) -> Real:
     """Return ``exp(x) - 1`` for ``x <= 0``, with a small relative error down to ``x = 0``."""
-    raise NotImplementedError("for compiled code")
+    p, scale = exp_parts(x)
+    return scale * p + (scale - 1.0)
 
 
-@overload(expm1_negative, jit_options=OPTIONS)
-def _expm1_negative(x: Any) -> Any:
-    one = _real(x)(1)
-
-    def implementation(x: Any) -> Any:
-        p, scale = exp_parts(x)
-        return scale * p + (scale - one)
-
-    return implementation
-
-
-def _real(x: Any) -> Any:
-    """Return the precision of an argument's type."""
-    return np.float32 if x == types.float32 else np.float64
-
-
-def tanh(x: Any) -> Any:
+def tanh(x: Real) -> Real:
     """Return the hyperbolic tangent."""
-    raise NotImplementedError("for compiled code")
+    e = expm1_negative(-2.0 * abs(x))
+    t = e / (2.0 + e)  # -tanh |x|
+    return choose(x < 0.0, t, -t)
 
 
-@overload(tanh, jit_options=OPTIONS)
-def _tanh(x: Any) -> Any:
-    zero, two = _real(x)(0), _real(x)(2)
-
-    def implementation(x: Any) -> Any:
-        e = expm1_negative(-two * abs(x))
-        t = e / (two + e)  # -tanh |x|
-        return t if x < zero else -t
-
-    return implementation
-
-
-def sigmoid(x: Any) -> Any:
+def sigmoid(x: Real) -> Real:
     """Return ``1 / (1 + exp(-x))``."""
-    raise NotImplementedError("for compiled code")
+    p, scale = exp_parts(-abs(x))
+    e = scale * p + scale
+    return choose(x < 0.0, e, 1.0) / (1.0 + e)
 
 
-@overload(sigmoid, jit_options=OPTIONS)
-def _sigmoid(x: Any) -> Any:
-    zero, one = _real(x)(0), _real(x)(1)
+def softplus(x: Real) -> Real:
+    """Return ``ln(1 + exp(x))``, as ``max(x, 0) + ln(1 + e)`` with ``e = exp(-|x|)``."""
+    p, scale = exp_parts(-abs(x))
+    e = scale * p + scale
+    s = e / (2.0 + e)  # at most 1/3: ln(1 + e) = 2 artanh(s)
+    terms = 8 if x.single else 17
+    rest = 2.0 * s * polynomial(s * s, [1 / (2 * i + 1) for i in range(terms)])
+    return choose(x < 0.0, 0.0, x) + rest
 
-    def implementation(x: Any) -> Any:
-        p, scale = exp_parts(-abs(x))
-        e = scale * p + scale
-        top = e if x < zero else one
-        return top / (one + e)
 
-    return implementation
+def elu(x: Real) -> Real:
+    """Return ``x``, and ``exp(x) - 1`` below zero."""
+    return choose(x < 0.0, expm1_negative(-abs(x)), x)
+
+
+@elementwise
+def _tanh(x: Real) -> Real:
+    return tanh(x)
+
+
+@elementwise
+def _sigmoid(x: Real) -> Real:
+    return sigmoid(x)
+
+
+@elementwise
+def _relu(x: Real) -> Real:
+    return choose(x < 0.0, 0.0, x)
+
+
+@elementwise
+def _elu(x: Real) -> Real:
+    return elu(x)
+
+
+@elementwise
+def _softplus(x: Real) -> Real:
+    return softplus(x)
+
+
+@elementwise
+def _by_tanh(d: Real, y: Real) -> Real:
+    return d * (1.0 - y * y)
+
+
+@elementwise
+def _by_sigmoid(d: Real, y: Real) -> Real:
+    return d * (y * (1.0 - y))
+
+
+@elementwise
+def _by_relu(d: Real, y: Real) -> Real:
+    return choose(y > 0.0, d, 0.0)
+
+
+@elementwise
+def _by_elu(d: Real, y: Real) -> Real:
+    return choose(y > 0.0, d, d * (y + 1.0))
+
+
+@elementwise
+def _by_softplus(d: Real, y: Real) -> Real:
+    return -d * expm1_negative(-y)
 
 
 @compiled
-def activate(code: int, x: Any, t: int, j0: int, j1: int) -> None:
-    """Replace ``x[t, j0:j1]`` by its activation."""
-    zero, one = x.dtype.type(0), x.dtype.type(1)
-    row = x[t, j0:j1]
+def activate(code: int, x: Any, t: int, a: int, c: int) -> None:
+    """Replace ``x[t, a:c]`` by its activation."""
     if code == TANH:
-        for j in range(len(row)):
-            row[j] = tanh(row[j])
+        _tanh(a, c, (x,), (t,), (x,), (t,))
     elif code == SIGMOID:
-        for j in range(len(row)):
-            row[j] = sigmoid(row[j])
+        _sigmoid(a, c, (x,), (t,), (x,), (t,))
     elif code == RELU:
-        for j in range(len(row)):
-            row[j] = zero if row[j] < zero else row[j]
+        _relu(a, c, (x,), (t,), (x,), (t,))
     elif code == ELU:
-        for j in range(len(row)):
-            row[j] = expm1_negative(-abs(row[j])) if row[j] < zero else row[j]
+        _elu(a, c, (x,), (t,), (x,), (t,))
     else:
-        for j in range(len(row)):
-            rest = x.dtype.type(np.log1p(expm1_negative(-abs(row[j])) + one))
-            row[j] = rest if row[j] < zero else row[j] + rest
+        _softplus(a, c, (x,), (t,), (x,), (t,))
 
 
 @compiled
-def times_slope(code: int, y: Any, t: int, d: Any, s: int, j0: int, j1: int) -> None:
-    """Multiply ``d[s, j0:j1]`` by the activation's slope, which its value ``y[t, j0:j1]`` tells."""
-    zero, one = y.dtype.type(0), y.dtype.type(1)
-    value, row = y[t, j0:j1], d[s, j0:j1]
+def times_slope(code: int, y: Any, t: int, d: Any, s: int, a: int, c: int) -> None:
+    """Multiply ``d[s, a:c]`` by the activation's slope, which its value ``y[t, a:c]`` tells."""
     if code == TANH:
-        for j in range(len(row)):
-            row[j] *= one - value[j] * value[j]
+        _by_tanh(a, c, (d, y), (s, t), (d,), (s,))
     elif code == SIGMOID:
-        for j in range(len(row)):
-            row[j] *= value[j] * (one - value[j])
+        _by_sigmoid(a, c, (d, y), (s, t), (d,), (s,))
     elif code == RELU:
-        for j in range(len(row)):
-            row[j] = row[j] if value[j] > zero else zero
+        _by_relu(a, c, (d, y), (s, t), (d,), (s,))
     elif code == ELU:
-        for j in range(len(row)):
-            row[j] *= one if value[j] > zero else value[j] + one
+        _by_elu(a, c, (d, y), (s, t), (d,), (s,))
     else:
-        for j in range(len(row)):
-            row[j] *= -expm1_negative(-value[j])
+        _by_softplus(a, c, (d, y), (s, t), (d,), (s,))

@@ -1,8 +1,7 @@
 """The free run of a network as a differentiable function, by the compiled loops of ``network``.
 
-What a call has around its loops is kept small: what is fed in beside past outputs enters by one
-product over the whole record, with the biases as the weights of an input that is 1; hidden layers
-are padded to whole vectors.
+What a call has around its loops is kept small: weights are packed by NumPy, the loops themselves
+take in what is fed beside past outputs and sum the gradients by weights.
 """
 
 from __future__ import annotations
@@ -12,13 +11,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from sysid.kernels import reference
-from sysid.kernels.tapes import Grads, outer, room, rows, twice
-
-Array = NDArray[Any]
+from sysid.kernels.tapes import (
+    Array,
+    Grads,
+    Parts,
+    array,
+    by_input,
+    room,
+    rows,
+    split,
+    twice,
+    zeros,
+)
 
 _VECTOR_BYTES = 64
 
@@ -34,20 +41,14 @@ class FreeRun(torch.autograd.Function):
         """Run from the first sample to the last."""
         from sysid.kernels.drivers import run_forward
 
-        (steps, batch, m), (lags, _, n) = v.shape, y_start.shape
-        packed = _Packed.of(linear, layers, lags * n)
-        given = room(v, steps, batch, m + 1)
-        given[..., :-1] = v
-        given[..., -1] = 1
-        y, phi = room(v, lags + steps, batch, n), room(v, steps, batch, lags * n)
+        v = v.contiguous()
+        (steps, batch, _), (lags, _, n) = v.shape, y_start.shape
+        packed = _Packed.of(linear, layers, lags)
+        y = room(v, lags + steps, batch, n)
         y[:lags] = y_start
         values = [room(v, steps, batch, size) for size in packed.sizes]
-        of_given = given.flatten(0, 1)
-        for out, w in zip((y[lags:], *values[:1]), packed.of_given, strict=True):
-            torch.mm(of_given, torch.from_numpy(w), out=out.view(-1, w.shape[1]))
-        tape = _tape(packed, activation, y, phi, values, y, phi, values)
-        run_forward(tape, steps, batch, packed.work)
-        ctx.save_for_backward(v, y_start, linear, *layers, given, y, phi, *values)
+        run_forward(_tape(packed, activation, v, y, values), packed.plan(steps, batch))
+        ctx.save_for_backward(v, y_start, linear, *layers, y, *values)
         ctx.activation, ctx.packed, ctx.count = activation, packed, len(layers)
         return y
 
@@ -57,36 +58,30 @@ class FreeRun(torch.autograd.Function):
         from sysid.kernels.drivers import run_back
 
         v, y_start, linear, *rest = ctx.saved_tensors
-        layers, (given, y, phi, *values) = rest[: ctx.count], rest[ctx.count :]
+        layers, (y, *values) = rest[: ctx.count], rest[ctx.count :]
         if torch.is_grad_enabled():
             return (None, *again(ctx.activation, v, y_start, linear, layers, d_out))
-        (steps, batch, _), lags, packed = v.shape, len(y_start), ctx.packed
-        d_y, d_phi = room(y, *y.shape).copy_(d_out), room(y, 1, *phi.shape[1:])
-        d_values = [room(x, *x.shape) for x in values]
-        tape = _tape(packed, ctx.activation, y, phi, values, d_y, d_phi, d_values)
-        run_back(tape, steps, batch, packed.work)
-        flat = [x.flatten(0, 1) for x in (d_y[lags:], *d_values)]
-        d_direct, d_bias = _by_regressors(phi, given, flat[0])
-        d_v = None
-        if ctx.needs_input_grad[1]:
-            both = zip(flat[:2], packed.of_given, strict=True)
-            parts = [d @ torch.from_numpy(w[:-1].T) for d, w in both]
-            d_v = torch.stack(parts).sum(0).view(v.shape)
-        d_start, d_linear = d_y[:lags], None if linear is None else d_direct
+        (steps, batch, _), (lags, _, n), packed = v.shape, y_start.shape, ctx.packed
+        plan = packed.plan(steps, batch)
+        d_y, d_v = room(y, *y.shape).copy_(d_out), by_input(v, ctx.needs_input_grad[1])
+        d_values = tuple(array(y, plan.piece, batch * size) for size in packed.sizes)
+        shapes = packed.shapes()
+        sums = zeros(y, plan.threads, sum(int(np.prod(shape)) for shape in shapes))
+        d_phi = array(y, 1, batch * lags * n)
+        run_back(
+            _gradients(packed, ctx.activation, v, y, values, d_y, d_phi, d_values, d_v, sums), plan
+        )
+        parts = list(split(sums, *shapes))
+        d_direct, d_bias = _entering(parts[:3], lags, n, n)
+        found = [None, d_v if len(d_v) else None, d_y[:lags], None if linear is None else d_direct]
         if not values:
-            return None, d_v, d_start, d_linear, d_direct, d_bias
-        d_layers = [*_by_regressors(phi, given, flat[1][:, : len(layers[0])])]
-        for i, (x, d) in enumerate(zip(values, [*flat[2:], flat[0]], strict=True), start=1):
-            w = layers[2 * i]
-            by = outer(d, x.flatten(0, 1))[: len(w), : w.shape[1]]
-            d_layers += [by, d.sum(0)[: len(w)] if i < len(values) else d_bias]
-        return None, d_v, d_start, d_linear, *d_layers
-
-
-def _by_regressors(phi: Tensor, given: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the gradients by weight and bias of what sees past outputs and what is given."""
-    by = torch.cat([outer(x.flatten(0, 1), d) for x in (phi, given)])
-    return by[:-1].T, by[-1]
+            return *found, d_direct, d_bias
+        found += _entering(parts[3:6], lags, n, len(layers[0]))
+        for i, w in enumerate(layers[2::2]):
+            by, *own = parts[6 + 2 * i : 8 + 2 * i]
+            found.append(torch.from_numpy(by[: len(w), : w.shape[1]]))
+            found += [torch.from_numpy(bias[: len(w)]) for bias in own]
+        return *found, d_bias
 
 
 def again(
@@ -109,46 +104,62 @@ def again(
 class _Packed(NamedTuple):
     """Weights as the loops read them: transposed, and padded to whole vectors."""
 
-    of_past: list[Array]  # by past outputs: of the output, and of the first hidden layer
-    of_given: list[Array]  # the same by what is given, biases last
-    between: list[Array]  # (H_1, H_2), ..., (H_last, n); empty for one layer
-    biases: list[Array]  # from the second hidden layer on
+    of_past: Parts  # by past outputs, oldest first: of the output, and of the first hidden layer
+    of_given: Parts  # the same by what else is given
+    between: Parts  # (H_1, H_2), ..., (H_last, n); empty for one layer
+    biases: Parts  # of the hidden layers, at last of the output
 
     @property
     def sizes(self) -> list[int]:
         """The hidden layers' neurons, padded."""
         return [len(w) for w in self.between]
 
-    @property
-    def work(self) -> int:
-        """Multiplications in a step of one row."""
-        return sum(w.size for w in (*self.of_past, *self.between))
+    def plan(self, steps: int, batch: int) -> Any:
+        """Return how the work is cut."""
+        from sysid.kernels.drivers import plan
+
+        work = sum(w.size for w in (*self.of_past, *self.of_given, *self.between))
+        return plan(steps, batch, work, sum(self.sizes))
+
+    def shapes(self) -> list[tuple[int, ...]]:
+        """Return the shapes of what the loops sum up."""
+        pairs = zip(self.of_past, self.of_given, strict=True)
+        found = [s for p, g in pairs for s in (p.shape, g.shape, g.shape[1:])]
+        for w in self.between[:-1]:
+            found += [w.shape[::-1], w.shape[1:]]
+        return found + [w.shape[::-1] for w in self.between[-1:]]
 
     @classmethod
-    def of(cls, linear: Tensor | None, layers: Sequence[Tensor], past: int) -> _Packed:
+    def of(cls, linear: Tensor | None, layers: Sequence[Tensor], lags: int) -> _Packed:
         """Pack an optional linear path and the weights and biases of layers."""
         weights = [w.detach().numpy() for w in layers[::2]]
         biases = [b.detach().numpy() for b in layers[1::2]]
         dtype, n = weights[0].dtype, len(weights[-1])
-        direct = np.zeros((weights[0].shape[1], n), dtype)
-        if linear is not None:
-            direct += linear.detach().numpy().T
-        if len(weights) == 1:
-            direct += weights[0].T
         vector = _VECTOR_BYTES // dtype.itemsize
         sizes = [-(-len(w) // vector) * vector for w in weights[:-1]]
-        before = [weights[0].shape[1], *sizes]
-        padded = [
-            (_padded(w.T, (rows, size)), _padded(b[None], (1, size)))
-            for w, b, rows, size in zip(weights, biases, before, [*sizes, n], strict=True)
+        seen = weights[:1] if sizes else []
+        if linear is None:
+            direct = np.zeros_like(weights[0], shape=(n, weights[0].shape[1]))
+        else:
+            direct = linear.detach().numpy()
+        direct = direct if sizes else direct + weights[0]
+        past, given = lags * n, []
+        of_past = []
+        for w, size in zip((direct, *seen), (n, *sizes[:1]), strict=True):
+            packed = np.zeros((w.shape[1], size), dtype)
+            packed[past:, : len(w)] = w[:, past:].T
+            by_lag = w[:, :past].T.reshape(lags, n, len(w))
+            packed[:past, : len(w)].reshape(lags, n, len(w))[:] = by_lag[::-1]
+            of_past.append(packed[:past])
+            given.append(packed[past:])
+        between = [
+            _padded(w.T, (rows, size))
+            for w, rows, size in zip(weights[1:], sizes, [*sizes, n][1:], strict=True)
         ]
-        seen = [(direct, padded[-1][1]), *(padded[:1] if sizes else [])]
-        return cls(
-            [w[:past] for w, _ in seen],
-            [np.concatenate([w[past:], b]) for w, b in seen],
-            [w for w, _ in padded[1:]],
-            [b[0] for _, b in padded[1:-1]],
-        )
+        padded = [
+            _padded(b[None], (1, size))[0] for b, size in zip(biases, [*sizes, n], strict=True)
+        ]
+        return cls(tuple(of_past), tuple(given), tuple(between), tuple(padded))
 
 
 def _padded(matrix: Array, shape: tuple[int, int]) -> Array:
@@ -158,19 +169,46 @@ def _padded(matrix: Array, shape: tuple[int, int]) -> Array:
     return out
 
 
-def _tape(
-    packed: _Packed, activation: str, y: Tensor, phi: Tensor, values: Sequence[Tensor],
-    d_y: Tensor, d_phi: Tensor, d_values: Sequence[Tensor],
-) -> Any:  # fmt: skip
+def _entering(parts: Sequence[Array], lags: int, n: int, size: int) -> tuple[Tensor, Tensor]:
+    """Return gradients by weight and bias of what sees past outputs, newest first, and ``v``."""
+    of_past, of_given, bias = parts
+    newest_first = of_past.reshape(lags, n, of_past.shape[1])[::-1].reshape(of_past.shape)
+    by = np.concatenate([newest_first, of_given])[:, :size].T
+    return torch.from_numpy(np.ascontiguousarray(by)), torch.from_numpy(bias[:size])
+
+
+def _tape(packed: _Packed, activation: str, v: Tensor, y: Tensor, values: Sequence[Tensor]) -> Any:
     from sysid.kernels.elementary import ACTIVATION_CODES
     from sysid.kernels.network import LinearTape, NetworkTape
 
-    (linear, linear_t), *entry = ((w, np.ascontiguousarray(w.T)) for w in packed.of_past)
-    if not entry:
-        return LinearTape(rows(y), rows(phi), linear, linear_t, rows(d_y), rows(d_phi))
+    if not values:
+        return LinearTape(
+            rows(v), rows(y), packed.of_given[0], packed.of_past[0], packed.biases[0]
+        )  # fmt: skip
+    (direct, given), (linear, entry) = packed.of_given, packed.of_past
     return NetworkTape(
-        rows(y), rows(phi), tuple(map(rows, values)), *entry[0], linear, linear_t,
-        tuple(packed.between), tuple(np.ascontiguousarray(w.T) for w in packed.between),
-        (*packed.biases, np.zeros_like(linear, shape=linear.shape[1])),
-        ACTIVATION_CODES[activation], rows(d_y), rows(d_phi), tuple(map(rows, d_values)),
+        rows(v), rows(y), tuple(map(rows, values)), direct, linear, given, entry,
+        packed.between, packed.biases, ACTIVATION_CODES[activation],
+    )  # fmt: skip
+
+
+def _gradients(
+    packed: _Packed, activation: str, v: Tensor, y: Tensor, values: Sequence[Tensor],
+    d_y: Tensor, d_phi: Array, d_values: Parts, d_v: Tensor, sums: Array,
+) -> Any:  # fmt: skip
+    from sysid.kernels.elementary import ACTIVATION_CODES
+    from sysid.kernels.network import LinearGradients, NetworkGradients
+
+    of_given, of_past, between = (
+        tuple(np.ascontiguousarray(w.T) for w in group)
+        for group in (packed.of_given, packed.of_past, packed.between)
+    )
+    if not values:
+        return LinearGradients(
+            rows(v), rows(y), of_given[0], of_past[0], rows(d_y), d_phi, rows(d_v), sums
+        )
+    (direct, given), (linear, entry) = of_given, of_past
+    return NetworkGradients(
+        rows(v), rows(y), tuple(map(rows, values)), direct, linear, given, entry, between,
+        ACTIVATION_CODES[activation], rows(d_y), d_phi, d_values, rows(d_v), sums,
     )  # fmt: skip

@@ -14,16 +14,16 @@ from sysid.kernels.backends import fused, on_device
 from sysid.kernels.free_run import FreeRun
 from sysid.kernels.tapes import (
     Grads,
-    Parts,
+    array,
     blocks,
+    by_gates,
     by_input,
-    by_layer,
     gate_room,
-    gradients_from,
     rows,
     trajectory_from,
     twice,
     weight,
+    zeros,
 )
 
 
@@ -94,6 +94,13 @@ def _applied(function: Any, *arguments: Any) -> Tensor:
     return out
 
 
+def _plan(u: Tensor, h0: Tensor, w_ih: Tensor, w_hh: Tensor) -> Any:
+    """Return how the work of a layer is cut."""
+    from sysid.kernels.drivers import plan
+
+    return plan(len(u), len(h0), w_hh.numel() + w_ih.numel(), len(w_hh))
+
+
 class _RNN(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -101,10 +108,15 @@ class _RNN(torch.autograd.Function):
         activation: str,
     ) -> Tensor:  # fmt: skip
         from sysid.kernels.drivers import run_forward
+        from sysid.kernels.elementary import ACTIVATION_CODES
+        from sysid.kernels.rnn import RNNTape
 
         u, h = u.contiguous(), trajectory_from(h0, len(u))
-        tape = _rnn_tape(u, h, w_ih, w_hh, b_ih + b_hh, activation, h)
-        run_forward(tape, len(u), len(h0), w_hh.numel() + w_ih.numel())
+        tape = RNNTape(
+            rows(u), rows(h), weight(w_ih.T), weight(w_hh.T), weight(b_ih + b_hh),
+            ACTIVATION_CODES[activation],
+        )  # fmt: skip
+        run_forward(tape, _plan(u, h0, w_ih, w_hh))
         ctx.save_for_backward(u, h0, w_ih, w_hh, b_ih, b_hh, h)
         ctx.activation = activation
         return h[1:]
@@ -112,32 +124,27 @@ class _RNN(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, d_out: Tensor) -> Grads:
         from sysid.kernels.drivers import run_back
+        from sysid.kernels.elementary import ACTIVATION_CODES
+        from sysid.kernels.rnn import RNNGradients
 
         *arguments, h = ctx.saved_tensors
         if torch.is_grad_enabled():
             plain = partial(reference.rnn, activation=ctx.activation)
             return (*twice(plain, arguments, (d_out,)), None)
-        u, h0, w_ih, w_hh, b_ih, _ = arguments
-        d_h = gradients_from(d_out)
+        u, h0, w_ih, w_hh, _, _ = arguments
+        plan, (size, inputs) = _plan(u, h0, w_ih, w_hh), w_ih.shape
+        d_h, d_u = zeros(h0, 1, h0.numel()), by_input(u, ctx.needs_input_grad[0])
+        sums = zeros(h0, plan.threads, size * (inputs + size + 1))
         run_back(
-            _rnn_tape(u, h, w_ih, w_hh, b_ih, ctx.activation, d_h), len(u), len(h0), w_hh.numel()
-        )
-        d = d_h[1:]
-        d_u = d @ w_ih if ctx.needs_input_grad[0] else None
-        d_w_ih, d_w_hh, d_b = by_layer(d[None], u, h[:-1])
-        return d_u, d_h[0], d_w_ih, d_w_hh, d_b, d_b, None
-
-
-def _rnn_tape(
-    u: Tensor, h: Tensor, w_ih: Tensor, w_hh: Tensor, bias: Tensor, activation: str, d_h: Tensor
-) -> Any:
-    from sysid.kernels.elementary import ACTIVATION_CODES
-    from sysid.kernels.rnn import RNNTape
-
-    return RNNTape(
-        rows(u), rows(h), weight(w_ih.T), weight(w_hh.T), weight(w_hh), weight(bias),
-        ACTIVATION_CODES[activation], rows(d_h),
-    )  # fmt: skip
+            RNNGradients(
+                rows(u), rows(h), weight(w_ih), weight(w_hh), ACTIVATION_CODES[ctx.activation],
+                rows(d_out.contiguous()), d_h, array(h0, plan.piece, h0.numel()), rows(d_u), sums,
+            ),
+            plan,
+        )  # fmt: skip
+        by_u, by_h, d_b = by_gates(sums, 1, inputs, size, 1)
+        d_h0 = torch.from_numpy(d_h).view(h0.shape)
+        return d_u if len(d_u) else None, d_h0, by_u, by_h, d_b, d_b, None
 
 
 class _GRU(torch.autograd.Function):
@@ -146,46 +153,43 @@ class _GRU(torch.autograd.Function):
         ctx: Any, u: Tensor, h0: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor
     ) -> Tensor:
         from sysid.kernels.drivers import run_forward
+        from sysid.kernels.gru import GRUTape
 
         u, h = u.contiguous(), trajectory_from(h0, len(u))
         gates, parts = gate_room(h0, len(u), 4)
-        b_n, b_q = b_ih.chunk(3)[2], b_hh.chunk(3)[2]
-        b_rz = (b_ih + b_hh)[: 2 * h0.shape[1]]
-        biases = blocks(torch.cat([b_rz, b_n, b_q]), 4, False)
-        tape = _gru_tape(u, h, parts, w_ih, w_hh, biases, h, parts)
-        run_forward(tape, len(u), len(h0), w_hh.numel() + w_ih.numel())
+        (b_r, b_z, b_n), (a_r, a_z, a_n) = blocks(b_ih, 3, False), blocks(b_hh, 3, False)
+        tape = GRUTape(
+            rows(u), rows(h), parts, blocks(w_ih, 3, True), blocks(w_hh, 3, True),
+            (b_r + a_r, b_z + a_z, b_n, a_n),
+        )  # fmt: skip
+        run_forward(tape, _plan(u, h0, w_ih, w_hh))
         ctx.save_for_backward(u, h0, w_ih, w_hh, b_ih, b_hh, h, gates)
         return h[1:]
 
     @staticmethod
     def backward(ctx: Any, d_out: Tensor) -> Grads:
         from sysid.kernels.drivers import run_back
+        from sysid.kernels.gru import GRUGradients
 
         *arguments, h, gates = ctx.saved_tensors
         if torch.is_grad_enabled():
             return twice(reference.gru, arguments, (d_out,))
-        u, h0, w_ih, w_hh, b_ih, _ = arguments
-        d_h, (d_gates, d_parts) = gradients_from(d_out), gate_room(h0, len(u), 4)
-        biases = blocks(torch.cat([b_ih, b_ih.chunk(3)[0]]), 4, False)
-        parts = tuple(rows(g) for g in gates)
-        tape = _gru_tape(u, h, parts, w_ih, w_hh, biases, d_h, d_parts)
-        run_back(tape, len(u), len(h0), w_hh.numel())
-        d_u = by_input(d_gates[:3], w_ih) if ctx.needs_input_grad[0] else None
-        by_u, by_h, d_b = (x.chunk(4) for x in by_layer(d_gates, u, h[:-1]))
-        d_w_hh, d_b_hh = (torch.cat([x[0], x[1], x[3]]) for x in (by_h, d_b))
-        return d_u, d_h[0], torch.cat(by_u[:3]), d_w_hh, torch.cat(d_b[:3]), d_b_hh
-
-
-def _gru_tape(
-    u: Tensor, h: Tensor, gates: Parts, w_ih: Tensor, w_hh: Tensor, biases: Parts,
-    d_h: Tensor, d_gates: Parts,
-) -> Any:  # fmt: skip
-    from sysid.kernels.gru import GRUTape
-
-    return GRUTape(
-        rows(u), rows(h), gates, blocks(w_ih, 3, True), blocks(w_hh, 3, True),
-        blocks(w_hh, 3, False), biases, rows(d_h), d_gates,
-    )  # fmt: skip
+        u, h0, w_ih, w_hh, _, _ = arguments
+        plan, size, inputs = _plan(u, h0, w_ih, w_hh), h0.shape[1], u.shape[2]
+        d_h, d_u = zeros(h0, 1, h0.numel()), by_input(u, ctx.needs_input_grad[0])
+        sums = zeros(h0, plan.threads, size * (3 * inputs + 3 * size + 4))
+        run_back(
+            GRUGradients(
+                rows(u), rows(h), tuple(rows(g) for g in gates), blocks(w_ih, 3, False),
+                blocks(w_hh, 3, False), rows(d_out.contiguous()), d_h,
+                gate_room(h0, plan.piece, 4)[1], rows(d_u), sums,
+            ),
+            plan,
+        )  # fmt: skip
+        by_u, by_h, d_b = by_gates(sums, 3, inputs, size, 4)
+        d_b_ih, d_b_hh = d_b[: 3 * size], torch.cat([d_b[: 2 * size], d_b[3 * size :]])
+        d_h0 = torch.from_numpy(d_h).view(h0.shape)
+        return d_u if len(d_u) else None, d_h0, by_u, by_h, d_b_ih, d_b_hh
 
 
 class _LSTM(torch.autograd.Function):
@@ -202,19 +206,27 @@ class _LSTM(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, d_out: Tensor, d_last: Tensor) -> Grads:
         from sysid.kernels.drivers import run_back
+        from sysid.kernels.lstm import LSTMGradients
 
         *arguments, h, c, gates = ctx.saved_tensors
         if torch.is_grad_enabled():
             return twice(reference.lstm, arguments, (d_out, d_last))
-        u, h0, _, w_ih, w_hh, b_ih, _ = arguments
-        d_h, (d_gates, d_parts) = gradients_from(d_out), gate_room(h0, len(u), 4)
-        d_c = d_last.clone(memory_format=torch.contiguous_format)[None]
-        parts = tuple(rows(g) for g in gates)
-        tape = _lstm_tape(u, h, c, parts, w_ih, w_hh, b_ih, d_h, d_c, d_parts)
-        run_back(tape, len(u), len(h0), w_hh.numel())
-        d_u = by_input(d_gates, w_ih) if ctx.needs_input_grad[0] else None
-        d_w_ih, d_w_hh, d_b = by_layer(d_gates, u, h[:-1])
-        return d_u, d_h[0], d_c[0], d_w_ih, d_w_hh, d_b, d_b
+        u, h0, _, w_ih, w_hh, _, _ = arguments
+        plan, size, inputs = _plan(u, h0, w_ih, w_hh), h0.shape[1], u.shape[2]
+        d_h, d_u = zeros(h0, 1, h0.numel()), by_input(u, ctx.needs_input_grad[0])
+        d_c = d_last.clone(memory_format=torch.contiguous_format)
+        sums = zeros(h0, plan.threads, 4 * size * (inputs + size + 1))
+        run_back(
+            LSTMGradients(
+                rows(u), rows(h), rows(c), tuple(rows(g) for g in gates), blocks(w_ih, 4, False),
+                blocks(w_hh, 4, False), rows(d_out.contiguous()), d_h, rows(d_c[None]),
+                gate_room(h0, plan.piece, 4)[1], rows(d_u), sums,
+            ),
+            plan,
+        )  # fmt: skip
+        by_u, by_h, d_b = by_gates(sums, 4, inputs, size, 4)
+        d_h0 = torch.from_numpy(d_h).view(h0.shape)
+        return d_u if len(d_u) else None, d_h0, d_c, by_u, by_h, d_b, d_b
 
 
 def _run_lstm(
@@ -222,21 +234,13 @@ def _run_lstm(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return all states and gates."""
     from sysid.kernels.drivers import run_forward
+    from sysid.kernels.lstm import LSTMTape
 
     h, c = trajectory_from(h0, len(u)), trajectory_from(c0, len(u))
     gates, parts = gate_room(h0, len(u), 4)
-    tape = _lstm_tape(u, h, c, parts, w_ih, w_hh, b_ih + b_hh, h, c, parts)
-    run_forward(tape, len(u), len(h0), w_hh.numel() + w_ih.numel())
-    return h, c, gates
-
-
-def _lstm_tape(
-    u: Tensor, h: Tensor, c: Tensor, gates: Parts, w_ih: Tensor, w_hh: Tensor, bias: Tensor,
-    d_h: Tensor, d_c: Tensor, d_gates: Parts,
-) -> Any:  # fmt: skip
-    from sysid.kernels.lstm import LSTMTape
-
-    return LSTMTape(
-        rows(u), rows(h), rows(c), gates, blocks(w_ih, 4, True), blocks(w_hh, 4, True),
-        blocks(w_hh, 4, False), blocks(bias, 4, False), rows(d_h), rows(d_c), d_gates,
+    tape = LSTMTape(
+        rows(u), rows(h), rows(c), parts, blocks(w_ih, 4, True), blocks(w_hh, 4, True),
+        blocks(b_ih + b_hh, 4, False),
     )  # fmt: skip
+    run_forward(tape, _plan(u, h0, w_ih, w_hh))
+    return h, c, gates

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from sysid.kernels.drivers import recurrence
-from sysid.kernels.elementary import SIGMOID, activate, tanh
-from sysid.kernels.products import add_product, fill
+from sysid.kernels.elementary import sigmoid, tanh
+from sysid.kernels.products import add_outer, add_product, add_rows, same, set_product
+from sysid.kernels.vectors import Real, elementwise
 
 
 class GRUTape(NamedTuple):
@@ -23,58 +24,85 @@ class GRUTape(NamedTuple):
     gates: Any  # r, z, n, q: four of (T, B * H)
     v: Any  # V_r, V_z, V_n: three of (inputs, H), transposed as all weights are
     w: Any  # W_r, W_z, W_n: three of (H, H)
-    w_t: Any  # their transposes
     biases: Any  # b_r, b_z, b_n, b_q: four of (H,)
-    d_h: Any  # as h; starts as the gradient of the loss by h
-    d_gates: Any  # as gates; by what r, z and n are taken of, and by q
 
 
-def _step(tape: Any, t: int, b0: int, b1: int) -> None:
-    h, (r, z, n, q), (w_r, w_z, w_n), (v_r, v_z, v_n) = tape.h, tape.gates, tape.w, tape.v
-    b_r, b_z, b_n, b_q = tape.biases
-    fill(r, t, b_r, b0, b1)
-    fill(z, t, b_z, b0, b1)
-    fill(n, t, b_n, b0, b1)
-    fill(q, t, b_q, b0, b1)
-    add_product(r, t, tape.u, t, v_r, b0, b1)
-    add_product(z, t, tape.u, t, v_z, b0, b1)
-    add_product(n, t, tape.u, t, v_n, b0, b1)
+class GRUGradients(NamedTuple):
+    """What is taken back through the tape."""
+
+    u: Any  # these as in the tape
+    h: Any
+    gates: Any
+    v_t: Any  # three of (H, inputs)
+    w_t: Any  # three of (H, H)
+    d_out: Any  # by the states, (T, B * H)
+    d_h: Any  # by the state after a step, (1, B * H), ends as that by the first
+    d_gates: Any  # four of (piece, B * H), by what the functions are taken of, and by q
+    d_u: Any  # (T, B * inputs), or no rows
+    sums: Any  # (1, numbers): by V of each gate, (inputs, H), by W as they are, and by b
+
+
+@elementwise
+def _gates(r: Real, z: Real, n: Real, q: Real, h: Real) -> tuple[Real, ...]:
+    r, z = sigmoid(r), sigmoid(z)
+    n = tanh(n + r * q)
+    return r, z, n, n + z * (h - n)
+
+
+@elementwise
+def _gates_back(
+    r: Real, z: Real, n: Real, q: Real, h: Real, d_h: Real, d_out: Real
+) -> tuple[Real, ...]:
+    d = d_h + d_out
+    d_n = d * (1.0 - z) * (1.0 - n * n)
+    d_z = d * (h - n) * z * (1.0 - z)
+    return d_n * q * r * (1.0 - r), d_z, d_n, d_n * r, d * z
+
+
+def _prepare(tape: Any, t: int, steps: int, b0: int, b1: int) -> None:
+    for k in range(3):
+        set_product(tape.gates[k], t, same(tape.biases[k]), tape.u, t, tape.v[k], steps, b0, b1)
+
+
+def _step(tape: Any, t: int, i: int, b0: int, b1: int) -> None:
+    h, (r, z, n, q), (w_r, w_z, w_n) = tape.h, tape.gates, tape.w
     add_product(r, t, h, t, w_r, b0, b1)
     add_product(z, t, h, t, w_z, b0, b1)
-    add_product(q, t, h, t, w_n, b0, b1)
-    a, c = b0 * b_r.shape[0], b1 * b_r.shape[0]
-    before, after = h[t, a:c], h[t + 1, a:c]
-    r_t, z_t, n_t, q_t = r[t, a:c], z[t, a:c], n[t, a:c], q[t, a:c]
-    activate(SIGMOID, r, t, a, c)
-    activate(SIGMOID, z, t, a, c)
-    for j in range(len(before)):
-        n_t[j] = tanh(n_t[j] + r_t[j] * q_t[j])
-    for j in range(len(before)):
-        after[j] = n_t[j] + z_t[j] * (before[j] - n_t[j])
+    set_product(q, t, same(tape.biases[3]), h, t, w_n, 1, b0, b1)
+    size = w_n.shape[0]
+    rows = (t, t, t, t, t)
+    _gates(b0 * size, b1 * size, (r, z, n, q, h), rows, (r, z, n, h), (t, t, t, t + 1))
 
 
-def _step_back(tape: Any, t: int, b0: int, b1: int) -> None:
+def _step_back(tape: Any, t: int, i: int, b0: int, b1: int) -> None:
     h, d_h, (r, z, n, q), (d_r, d_z, d_n, d_q) = tape.h, tape.d_h, tape.gates, tape.d_gates
     w_r, w_z, w_n = tape.w_t
-    one = h.dtype.type(1)
-    a, c = b0 * w_r.shape[0], b1 * w_r.shape[0]
-    before, d_before, d_after = h[t, a:c], d_h[t, a:c], d_h[t + 1, a:c]
-    r_t, z_t, n_t, q_t = r[t, a:c], z[t, a:c], n[t, a:c], q[t, a:c]
-    to_r, to_z, to_n, to_q = d_r[t, a:c], d_z[t, a:c], d_n[t, a:c], d_q[t, a:c]
-    # Several short loops: with many arrays, which might overlap, one would not be vectorised.
-    for j in range(len(before)):
-        to_n[j] = d_after[j] * (one - z_t[j]) * (one - n_t[j] * n_t[j])
-    for j in range(len(before)):
-        to_r[j] = to_n[j] * q_t[j] * r_t[j] * (one - r_t[j])
-    for j in range(len(before)):
-        to_z[j] = d_after[j] * (before[j] - n_t[j]) * z_t[j] * (one - z_t[j])
-    for j in range(len(before)):
-        to_q[j] = to_n[j] * r_t[j]
-    for j in range(len(before)):
-        d_before[j] += d_after[j] * z_t[j]
-    add_product(d_h, t, d_r, t, w_r, b0, b1)
-    add_product(d_h, t, d_z, t, w_z, b0, b1)
-    add_product(d_h, t, d_q, t, w_n, b0, b1)
+    size = w_n.shape[0]
+    _gates_back(
+        b0 * size, b1 * size, (r, z, n, q, h, d_h, tape.d_out), (t, t, t, t, t, 0, t),
+        (d_r, d_z, d_n, d_q, d_h), (i, i, i, i, 0),
+    )  # fmt: skip
+    add_product(d_h, 0, d_r, i, w_r, b0, b1)
+    add_product(d_h, 0, d_z, i, w_z, b0, b1)
+    add_product(d_h, 0, d_q, i, w_n, b0, b1)
 
 
-recurrence(GRUTape, _step, _step_back)
+def _collect(tape: Any, t: int, steps: int, b0: int, b1: int) -> None:
+    sums, d_gates, (d_r, d_z, d_n, d_q) = tape.sums, tape.d_gates, tape.d_gates
+    size, inputs = tape.v_t[0].shape
+    at = 0
+    for d in (d_r, d_z, d_n):
+        at = add_outer(sums, at, tape.u, t, inputs, d, 0, size, steps, b0, b1)
+    for d in (d_r, d_z, d_q):
+        at = add_outer(sums, at, d, 0, size, tape.h, t, size, steps, b0, b1)
+    for d in d_gates:
+        at = add_rows(sums, at, d, 0, size, steps, b0, b1)
+    if tape.d_u.shape[0]:
+        set_product(tape.d_u, t, None, d_r, 0, tape.v_t[0], steps, b0, b1)
+        for s in range(steps):
+            add_product(tape.d_u, t + s, d_z, s, tape.v_t[1], b0, b1)
+            add_product(tape.d_u, t + s, d_n, s, tape.v_t[2], b0, b1)
+
+
+recurrence(GRUTape, prepare=_prepare, step=_step)
+recurrence(GRUGradients, step_back=_step_back, collect=_collect)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,36 +13,50 @@ from torch import Tensor
 from sysid.kernels.backends import warn_once
 
 Grads = tuple[Tensor | None, ...]
-Parts = tuple[NDArray[Any], ...]
+Array = NDArray[Any]
+Parts = tuple[Array, ...]
 
 _ROWS = 500  # of a product's blocks, which stay in the cache
 
 
-def rows(tensor: Tensor) -> NDArray[Any]:
+def rows(tensor: Tensor) -> Array:
     """Return the memory of a contiguous ``(time, batch, width)`` as ``(time, batch * width)``."""
     return tensor.detach().view(len(tensor), tensor.shape[1:].numel()).numpy()
 
 
-def weight(tensor: Tensor) -> NDArray[Any]:
+def weight(tensor: Tensor) -> Array:
     """Return the memory of a weight, contiguous."""
     return tensor.detach().contiguous().numpy()
 
 
-def blocks(tensor: Tensor, count: int, transposed: bool) -> tuple[NDArray[Any], ...]:
+def blocks(tensor: Tensor, count: int, transposed: bool) -> Parts:
     """Return the weights of each gate by themselves."""
-    return tuple(weight(w.T if transposed else w) for w in tensor.detach().chunk(count))
+    parts = np.split(tensor.detach().numpy(), count)
+    return tuple(np.ascontiguousarray(w.T if transposed else w) for w in parts)
 
 
-def room(like: Tensor, *shape: int) -> Tensor:
+def array(like: Tensor, *shape: int) -> Array:
     """Return memory to be written, of the same precision.
 
     NumPy asks the system for huge pages, torch does not: several megabytes that are new at each
     step would else cost as much as the recurrence, a fault for each 4 KiB.
     """
-    return torch.from_numpy(np.empty(shape, np.float32 if like.dtype == torch.float32 else float))
+    return np.empty(shape, np.float32 if like.dtype == torch.float32 else np.float64)
 
 
-def gate_room(like: Tensor, steps: int, count: int) -> tuple[Tensor, tuple[NDArray[Any], ...]]:
+def zeros(like: Tensor, *shape: int) -> Array:
+    """Return zeros of the same precision."""
+    out = array(like, *shape)
+    out.fill(0)
+    return out
+
+
+def room(like: Tensor, *shape: int) -> Tensor:
+    """Return memory to be written, as a tensor."""
+    return torch.from_numpy(array(like, *shape))
+
+
+def gate_room(like: Tensor, steps: int, count: int) -> tuple[Tensor, Parts]:
     """Return room for ``count`` gates ``(T, B, H)``, as a whole and one by one."""
     whole = room(like, count, steps, *like.shape)
     return whole, tuple(rows(gate) for gate in whole)
@@ -55,12 +69,30 @@ def trajectory_from(first: Tensor, steps: int) -> Tensor:
     return out
 
 
-def gradients_from(d_out: Tensor) -> Tensor:
-    """Return room for the gradient by a trajectory, set to that by its outputs."""
-    out = room(d_out, d_out.shape[0] + 1, *d_out.shape[1:])
-    out[0] = 0
-    out[1:] = d_out
-    return out
+def by_input(u: Tensor, needed: bool) -> Tensor:
+    """Return room for the gradient by ``u``, or none of it."""
+    return room(u, *(u.shape if needed else (0, *u.shape[1:])))
+
+
+def split(sums: Array, *shapes: tuple[int, ...]) -> Iterator[Array]:
+    """Yield the parts of what the threads have summed up, added."""
+    total = sums.sum(0) if len(sums) > 1 else sums[0]
+    at = 0
+    for shape in shapes:
+        size = int(np.prod(shape))
+        yield total[at : at + size].reshape(shape)
+        at += size
+
+
+def by_gates(
+    sums: Array, count: int, inputs: int, units: int, biases: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradients by the stacked weights of gates, ``V`` and ``W``, and by biases."""
+    by_u, by_h, by_b = split(
+        sums, (count, inputs, units), (count * units, units), (biases * units,)
+    )
+    by_u = by_u.transpose(0, 2, 1).reshape(count * units, inputs)
+    return torch.from_numpy(by_u), torch.from_numpy(by_h), torch.from_numpy(by_b)
 
 
 def outer(d: Tensor, x: Tensor) -> Tensor:
@@ -75,27 +107,6 @@ def outer(d: Tensor, x: Tensor) -> Tensor:
         return rest
     d, x = (a[:whole].unflatten(0, (-1, _ROWS)) for a in (d, x))
     return (d.transpose(1, 2) @ x).sum(0) + rest
-
-
-def outers(d_gates: Tensor, x: Tensor) -> Tensor:
-    """Return the same of all gates, one below the other."""
-    return torch.cat([outer(d.flatten(0, 1), x.flatten(0, 1)) for d in d_gates])
-
-
-def by_layer(d_gates: Tensor, *inputs: Tensor) -> list[Tensor]:
-    """Return the gradients by the weights of each input and by the bias, in one product a gate."""
-    steps, batch = inputs[0].shape[:2]
-    widths = [x.shape[2] for x in inputs]
-    both = room(inputs[0], steps, batch, sum(widths) + 1)
-    torch.cat([*inputs, inputs[0].new_ones(1, 1, 1).expand(steps, batch, 1)], dim=2, out=both)
-    *by_weights, by_bias = outers(d_gates, both).split([*widths, 1], dim=1)
-    return [*by_weights, by_bias[:, 0]]
-
-
-def by_input(d_gates: Tensor, w_ih: Tensor) -> Tensor:
-    """Return the gradient by ``u`` of ``gates = V u``, gates ``(G, T, B, H)``."""
-    w = w_ih.view(len(d_gates), -1, w_ih.shape[1])
-    return (d_gates.flatten(1, 2) @ w).sum(0).view(*d_gates.shape[1:3], -1)
 
 
 def twice(plain: Any, arguments: Sequence[Tensor], d_out: Sequence[Tensor]) -> Grads:
