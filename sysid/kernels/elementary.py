@@ -11,9 +11,8 @@ from typing import Any
 
 import numba
 
-from sysid.kernels.vectors import Real, choose, elementwise
-
 from sysid.kernels.backends import COMPILED_ACTIVATIONS
+from sysid.kernels.vectors import Real, choose, elementwise
 
 #: How everything is compiled. Without "nnan" and "ninf": a NaN that goes in has to come out. A
 #: division does not check its divisor, and a function is part of the loop that calls it: either
