@@ -14,7 +14,6 @@ from sysid.models.linearisation import Layer, Step
 from sysid.models.model import Carried, check_choice, check_count
 from sysid.models.stateful import StatefulModel
 
-_ONEDNN_ROWS = 8  # of a batch, from which on torch's LSTM is taken
 _WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
@@ -357,12 +356,6 @@ class LSTM(_Recurrent):
     def _layer(self, u: Tensor, state: Carried, weights: list[Tensor]) -> tuple[Tensor, Carried]:
         h, c = functions.lstm(u, *state, *weights)
         return h, (h[-1], c)
-
-    def _by_torch(self, inputs: Tensor) -> bool:
-        # For a single-precision batch torch has oneDNN, which is as fast as ours or faster.
-        on_cpu = inputs.device.type == "cpu"
-        fused_by_torch = on_cpu and inputs.dtype == torch.float32 and len(inputs) >= _ONEDNN_ROWS
-        return fused_by_torch or super()._by_torch(inputs)
 
     def _states(self, u: Tensor, state: Carried, weights: list[Tensor]) -> Carried:
         return functions.lstm_states(u, *state, *weights)
