@@ -180,3 +180,22 @@ def test_rejects_counts_that_are_not_whole() -> None:
         excitation.steps(10.5)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="N must be a whole number, got True"):
         excitation.steps(True)
+
+
+@pytest.mark.parametrize("make", SIGNALS)
+def test_one_signal_is_a_vector_or_the_one_column_of_a_matrix(make: Callable[..., Any]) -> None:
+    assert make(100).shape == (100,)
+    np.testing.assert_array_equal(make(100, channels=1), make(100)[:, None])
+
+
+def test_a_multisine_has_the_lines_at_both_ends_of_its_band() -> None:
+    u = excitation.multisine(100, band=(0.2, 0.4))
+    lines = np.flatnonzero(np.abs(np.fft.rfft(u)) > 1e-9)
+    np.testing.assert_array_equal(lines, np.arange(10, 21))
+
+
+def test_a_limit_is_named_in_the_unit_of_what_was_given() -> None:
+    with pytest.raises(ValueError, match="below 1 of Nyquist, got 2"):
+        excitation.filtered_noise(100, cutoff=2.0)
+    with pytest.raises(ValueError, match="below 5 Hz, got 7"):
+        excitation.filtered_noise(100, cutoff=7.0, sampling_time=0.1)

@@ -204,3 +204,50 @@ def test_an_archive_that_would_run_code_is_refused(tmp_path) -> None:  # type: i
     np.savez(tmp_path / "evil.npz", u=np.array([print, print], dtype=object))
     with pytest.raises(ValueError, match="must be readable as"):
         read(tmp_path / "evil.npz")
+
+
+def test_a_mat_file_of_a_machine_that_begins_with_the_high_byte(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    """Written by hand: scipy writes those of this machine alone."""
+
+    def element(kind: int, data: bytes) -> bytes:
+        return struct.pack(">II", kind, len(data)) + data + b"\0" * (-len(data) % 8)
+
+    def array(name: str, kind: int, shape: tuple[int, int], code: int, data: bytes) -> bytes:
+        flags, dimensions = struct.pack(">II", kind, 0), struct.pack(">2i", *shape)
+        parts = (6, flags), (5, dimensions), (1, name.encode()), (code, data)
+        return element(14, b"".join(element(*part) for part in parts))
+
+    path = tmp_path / "a.mat"
+    numbers = np.arange(6.0).reshape(3, 2)
+    arrays = array("u", 6, (3, 2), 9, numbers.astype(">f8").tobytes(order="F"))
+    arrays += array("note", 4, (1, 4), 17, "Füße".encode("utf-16-be"))
+    arrays += array("plain", 4, (1, 2), 16, b"ab") + array("none", 4, (0, 0), 4, b"")
+    path.write_bytes(b"MATLAB".ljust(124) + struct.pack(">H", 0x100) + b"MI" + arrays)
+    for found in (read_arrays(path), loadmat(path)):
+        assert_array_equal(found["u"], numbers)
+        assert [str(found[name].item()) for name in ("note", "plain")] == ["Füße", "ab"]
+    assert str(read_arrays(path)["none"]) == ""
+    assert_array_equal(read(path).u, numbers)
+
+
+def test_an_array_that_is_not_of_its_shape_is_refused(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    path = tmp_path / "a.mat"
+    savemat(path, {"u1": np.arange(6.0), "y1": np.ones(6)})
+    content = path.read_bytes()
+    path.write_bytes(content.replace(struct.pack("<2i", 1, 6), struct.pack("<2i", 1, 7), 1))
+    with pytest.raises(ValueError, match=r"its array 'u1' of the shape \(1, 7\) holds 6 numbers"):
+        read(path)
+
+
+@pytest.mark.parametrize("unit", ["-", "1", ""])
+def test_a_unit_that_is_none(unit: str, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "a.csv").write_text(f"t,u1,y1\ns,{unit},[mm]\n0,1,2\n1,1,2\n")
+    record = read(tmp_path / "a.csv")
+    assert (record.u_units, record.y_units) == (("",), ("mm",))
+
+
+@pytest.mark.parametrize("word", ["true", "False", "INF", "-Infinity"])
+def test_a_word_that_is_a_value_begins_the_data(word: str, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "a.csv").write_text(f"c,u1\n{word},word\n1,2\n")
+    with pytest.raises(ValueError, match="'u1' must hold numbers, got 'word' in row 0"):
+        read(tmp_path / "a.csv")

@@ -9,10 +9,13 @@ import base64
 import hashlib
 import io
 import pickle
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -207,3 +210,102 @@ def test_a_command_in_a_text_is_a_text(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("u1,y1\n1,2\n=cmd|' /C calc'!A0,3\n")
     with pytest.raises(ValueError, match="'u1' must hold numbers, got \"=cmd"):
         sysid.read(tmp_path / "a.csv")
+
+
+def packed_mat(kind: int, shape: tuple[int, ...], code: int, content: bytes) -> bytes:
+    """Return a compressed .mat file with an array ``u1``."""
+
+    def element(kind: int, data: bytes) -> bytes:
+        return struct.pack("<II", kind, len(data)) + data + b"\0" * (-len(data) % 8)
+
+    parts = (
+        element(6, struct.pack("<II", kind, 0)),
+        element(5, struct.pack(f"<{len(shape)}i", *shape)),
+        element(1, b"u1"),
+        element(code, content),
+    )
+    packed = zlib.compress(element(14, b"".join(parts)), 9)
+    header = b"MATLAB".ljust(124) + struct.pack("<H", 0x100) + b"IM"
+    return header + struct.pack("<II", 15, len(packed)) + packed
+
+
+def never_written(path: Path) -> None:
+    with h5py.File(path, "w") as f:
+        f.create_dataset("u1", (5 * 10**7,), "f8")
+
+
+def one_large_chunk(path: Path) -> None:
+    with h5py.File(path, "w") as f:
+        f.create_dataset("u1", (3,), "f8", chunks=(5 * 10**7,), maxshape=(None,))
+
+
+def one_run(path: Path) -> None:
+    table = pa.table({"u1": pa.array(np.zeros(5 * 10**7), pa.float64())})
+    pq.write_table(table, path, row_group_size=5 * 10**7, data_page_size=1 << 30)
+
+
+def one_text(path: Path) -> None:
+    pq.write_table(pa.table({"u1": pa.array(["1" * 1000]).take([0] * 10**5)}), path)
+
+
+def one_category(path: Path) -> None:
+    text = pa.DictionaryArray.from_arrays(np.zeros(10**5, "i4"), ["1" * 1000])
+    pq.write_table(pa.table({"u1": text}), path)
+
+
+def one_list(path: Path) -> None:
+    values = pa.array(np.zeros(10**6), pa.float64())
+    pq.write_table(pa.table({"u1": pa.ListArray.from_arrays([0, 10**6], values)}), path)
+
+
+def short_numbers(path: Path) -> None:
+    path.write_bytes(packed_mat(6, (4 * 10**7, 1), 2, bytes(4 * 10**7)))
+
+
+def on_its_side(path: Path) -> None:
+    np.savez_compressed(path, u=np.zeros((2, 10**6), "u1"), y1=[1.0, 2.0])
+
+
+def zeros_in_an_archive(path: Path) -> None:
+    np.savez_compressed(path, u1=np.zeros(4 * 10**7, "u1"))
+
+
+SWOLLEN: dict[str, tuple[str, Callable[[Path], None], str]] = {
+    "an array never written": ("a.mat", never_written, "the arrays must be at most 1000 times"),
+    "a chunk larger than its array": ("a.mat", one_large_chunk, "the arrays must be at most 1000"),
+    "zeros of one byte": ("a.mat", short_numbers, "1 columns of 40000000 samples must be at most"),
+    "a record laid on its side": ("a.npz", on_its_side, "a channel in each column, got the shape"),
+    "one number many times": ("a.parquet", one_run, "1 columns of 50000000 samples must be at m"),
+    "one text many times": ("a.parquet", one_text, "its texts unpacked must be at most 1000"),
+    "one category many times": ("a.parquet", one_category, "its texts unpacked must be at most"),
+    "a list in a row": ("a.parquet", one_list, "must be plain ones"),
+    "zeros in an archive": ("a.npz", zeros_in_an_archive, "40000000 samples must be at most 1000"),
+}
+
+
+@pytest.mark.parametrize("case", SWOLLEN)
+def test_a_small_file_that_would_fill_the_memory_is_refused(case: str, tmp_path: Path) -> None:
+    name, write, message = SWOLLEN[case]
+    path = tmp_path / name
+    write(path)
+    assert path.stat().st_size < 10**6
+    with pytest.raises(ValueError, match=message) as caught:
+        sysid.read(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_packed_well_is_read(tmp_path: Path) -> None:
+    """Small or not: a step that lasts a million samples, and times that are texts."""
+    n = 10**6
+    dates = pd.date_range("2026-01-01", periods=2000, freq="s").strftime("%Y-%m-%dT%H:%M:%S")
+    for count, frame in (
+        (n, pd.DataFrame({"u1": np.ones(n), "y1": np.zeros(n)})),
+        (2000, pd.DataFrame({"time": dates, "y1": pd.Categorical(["0.5"] * 2000), "u1": 1.0})),
+    ):
+        frame.to_parquet(tmp_path / "a.parquet")
+        record = sysid.read(tmp_path / "a.parquet")
+        assert len(record) == count
+        assert record.u_names == ("u1",)
+        assert (record.u == 1).all()
+        assert (record.y == record.y[0]).all()

@@ -131,7 +131,13 @@ def test_a_parquet_file_becomes_a_memory_mapped_record(tmp_path) -> None:  # typ
     assert again.sampling_time == pytest.approx(record.sampling_time, rel=1e-9)
     stored = map_parquet(tmp_path / "plain.parquet", tmp_path / "b")
     assert stored.sampling_time == record.sampling_time
-    assert stored.y_names == record.y_names
+    assert_array_equal(stored.u, record.u)
+    assert stored.replace(u=record.u, y=record.y) == record
+    named = map_parquet(
+        tmp_path / "plain.parquet", tmp_path / "d", u=record.y_names, y=record.u_names
+    )
+    assert (named.u_names, named.y_names) == (record.y_names, record.u_names)
+    assert again.name == record.name
     with pytest.raises(ValueError, match="folder must be empty"):
         map_parquet(tmp_path / "plain.parquet", tmp_path / "b")
     with pytest.raises(ValueError, match="column must be one of"):

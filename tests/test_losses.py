@@ -166,3 +166,53 @@ def test_looking_up_windows_in_pieces_changes_no_batch(monkeypatch) -> None:  # 
 def test_one_step_is_for_models_without_a_state() -> None:
     with pytest.raises(TypeError, match="loss one_step needs a NARX or FFN, got LSTM"):
         OneStep(LSTM(2, 2, 3), records(), TrainingSettings())
+
+
+@pytest.mark.parametrize(("build", "settings"), CASES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_errors_are_of_the_models_type(build, settings, dtype) -> None:  # type: ignore[no-untyped-def]
+    model = build().to(dtype)
+    model.scaling.fit_(records())
+    model.describe(records()[0])
+    loss = make_loss(model, records(), TrainingSettings.model_validate(settings))
+    assert {e.dtype for objective in epoch(loss) for e in objective.errors()} == {dtype}
+
+
+def test_one_step_is_computed_where_the_model_is() -> None:
+    """And not on whatever device PyTorch makes tensors on."""
+    settings = {"loss": "one_step", "batch_size": 7, "output_weights": [1.0, 2.0]}
+    model = NARX(2, 2, 2, 1, hidden_sizes=(3,)).double()
+    model.scaling.fit_(records())
+    model.describe(records()[0])
+    with torch.device("meta"):
+        loss = OneStep(model, records(), TrainingSettings.model_validate(settings))
+    tensors = (loss.weights, loss.phi, loss.target)
+    assert {t.device for t in tensors} == {model.device}
+
+
+def test_windows_that_were_read_ahead_are_not_read_again(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    settings = {"loss": "subsequence", "length": 9, "batch_size": 7}
+    build = lambda: GRU(2, 2, 2)  # noqa: E731
+    loss = built(build, [on_disk(two_by_two(60), tmp_path)], **settings)
+    batches = epoch(loss)
+    monkeypatch.setattr(losses, "_CHUNK", 7 * 9)  # a batch at once, just so
+    monkeypatch.setattr(loss.windows, "gather", None)
+    for batch in batches:
+        errors(batch)
+        for rank in range(2):
+            share, _ = batch.dealt(rank, 2)
+            assert share is not None
+            errors(share)
+
+
+def test_only_from_a_disk_is_anything_read_ahead(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    settings = {"loss": "subsequence", "length": 9, "batch_size": 7}
+    record, build = two_by_two(60), lambda: GRU(2, 2, 2)
+    here = built(build, [record], **settings)
+    there = built(build, [on_disk(record, tmp_path)], **settings)
+    calls: list[object] = []
+    monkeypatch.setattr(losses, "ahead", lambda items: (calls.append(items), items)[1])
+    assert len(epoch(here)) == 8
+    assert not calls
+    assert len(epoch(there)) == 8
+    assert len(calls) == 1

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import pickle
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
 
-from sysid.data.records import Record, as_records
+from sysid.data import records
+from sysid.data.records import Record, as_records, same_sampling_time
 
 FULL = Record(
     np.arange(20.0).reshape(10, 2),
@@ -124,3 +126,29 @@ FRAME = pd.DataFrame({"t": [0.0, 1.0, 2.0], "u1": [1, 2, 3], "y": ["1", "x", "3"
 def test_what_is_wrong_is_refused(build, match: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises((ValueError, TypeError), match=match):
         build()
+
+
+def test_a_record_shows_its_size_its_step_and_its_start() -> None:
+    assert repr(FULL) == "Record('a', N=10, nu=2, ny=1, sampling_time=0.5, n_init=3)"
+    assert repr(Record(None, [1.0, 2.0])) == "Record('', N=2, nu=0, ny=1)"
+
+
+@pytest.mark.parametrize("field", ["u_names", "y_names", "u_units", "y_units"])
+def test_labels_that_are_too_many_are_called_by_their_field(field: str) -> None:
+    with pytest.raises(ValueError, match=f"^{field} must "):
+        Record([1.0], [2.0], **{field: ["a", "b"]})
+
+
+def test_sampling_times_agree_to_a_thousandth() -> None:
+    """Of the larger one; the numbers are exact in binary."""
+    assert same_sampling_time(1000.0, 1001.0)
+    assert not same_sampling_time(1000.0, 1002.0)
+    assert same_sampling_time(None, 1.0)
+    assert same_sampling_time(1.0, None)
+
+
+def test_both_blocks_of_a_memory_map_are_let_go_of(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    released: list[Any] = []
+    monkeypatch.setattr(records, "release", released.append)
+    assert [len(piece) for piece in FULL.pieces(5)] == [5, 5]
+    assert [id(block) for block in released] == 2 * [id(FULL.u), id(FULL.y)]

@@ -235,3 +235,82 @@ def test_generate_passes_parameters_on_and_names_the_nearest_system() -> None:
 def test_rejects(name: str, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SYSTEMS[name](**arguments)
+
+
+ABOVE_ZERO = {
+    "cascaded_tanks": ("k1", "k2", "k3", "k4", "height", "sampling_time"),
+    "wiener_hammerstein": ("saturation_drop", "thermal_voltage", "sampling_time"),
+    "duffing": ("m", "k1", "sampling_time"),
+    "motor": ("mass", "gain", "kp", "kv", "max_voltage", "sliding_speed", "sampling_time"),
+    "linear": ("natural_frequency", "sampling_time"),
+}
+NOT_BELOW_ZERO = {
+    "duffing": ("d", "k3"),
+    "motor": ("viscous", "coulomb"),
+    "linear": ("damping",),
+    "static": ("noise",),
+}
+
+
+@pytest.mark.parametrize("name", list(SYSTEMS))
+def test_what_is_out_of_its_range_is_called_by_its_name(name: str) -> None:
+    for value, rule, parameters in (
+        (0.0, "finite and above 0", ABOVE_ZERO),
+        (-1.0, "finite and at least 0", NOT_BELOW_ZERO),
+    ):
+        for parameter in parameters.get(name, ()):
+            with pytest.raises(ValueError, match=f"^{parameter} must be {rule}, got {value}; "):
+                SYSTEMS[name](20, **{parameter: value})
+
+
+@pytest.mark.parametrize("name", ["duffing", "motor"])
+@pytest.mark.parametrize("start", [(0.0,), (0.0, np.inf)])
+def test_a_start_that_is_none_is_called_by_its_name(name: str, start: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match=r"^initial_state must be two finite numbers, got \("):
+        SYSTEMS[name](20, initial_state=start)
+
+
+@pytest.mark.parametrize(
+    ("name", "u_names", "y_name", "u_units", "y_unit", "length"),
+    [
+        ("cascaded_tanks", ("pump",), "level", ("V",), "V", 1024),
+        ("wiener_hammerstein", ("u1",), "y1", ("V",), "V", 8192),
+        ("duffing", ("force",), "position", ("V",), "V", 8192),
+        ("motor", ("voltage",), "position", ("V",), "m", 10000),
+        ("linear", ("u1",), "y1", ("",), "", 2000),
+        (
+            "static",
+            ("resistance", "frequency", "inductance", "capacitance"),
+            "impedance",
+            ("ohm", "rad/s", "H", "uF"),
+            "ohm",
+            1000,
+        ),
+    ],
+)
+def test_channels_units_and_length_are_those_of_the_documentation(
+    name: str,
+    u_names: tuple[str, ...],
+    y_name: str,
+    u_units: tuple[str, ...],
+    y_unit: str,
+    length: int,
+) -> None:
+    record = SYSTEMS[name]()
+    assert (record.u_names, record.y_names) == (u_names, (y_name,))
+    assert (record.u_units, record.y_units) == (u_units, (y_unit,))
+    assert len(record) == length
+
+
+def test_no_cut_off_frequency_is_above_that_of_nyquist() -> None:
+    for name in ("cutoff", "stopband"):
+        message = f"^{name} must be above 0 and below the Nyquist frequency 500 Hz, got 500"
+        with pytest.raises(ValueError, match=message):
+            wiener_hammerstein(
+                **{"cutoff": 100.0, "stopband": 200.0, name: 500.0}, sampling_time=1e-3
+            )
+
+
+def test_an_input_of_a_wrong_shape_is_shown_its_own() -> None:
+    with pytest.raises(ValueError, match=r"at least 1, got \(5, 2\); reshape it"):
+        linear(u=np.ones((5, 2)))

@@ -14,7 +14,7 @@ from sysid.data.arrays import open_mat, open_npz, open_parquet
 from sysid.data.atomic import replacing
 from sysid.data.columns import Array, TimeStampError, in_seconds, uniform_step, unknown_column
 from sysid.data.errors import one_line
-from sysid.data.memory import refuse_too_large
+from sysid.data.memory import refuse_swollen, refuse_too_large
 from sysid.data.records import Record
 from sysid.data.tables import METADATA, Table
 from sysid.data.text import open_text
@@ -147,9 +147,11 @@ def _record(
     known = set(table.names)
     if unknown := [name for name in asked if name not in known]:
         raise ValueError(unknown_column(unknown[0], names))
+    columns, needed = f"{len(asked)} columns of {table.samples} samples", len(asked) * table.samples
+    refuse_swollen(columns, 8 * needed, path)
     refuse_too_large(
-        f"{len(asked)} columns of {table.samples} samples",
-        8 * _COPIES * len(asked) * table.samples,
+        columns,
+        8 * _COPIES * needed,
         "name fewer columns with u and y, or cut the file",
     )
     frame = table.load(asked)

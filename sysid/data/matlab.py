@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sysid.data.memory import refuse_too_large
+from sysid.data.memory import refuse_swollen, refuse_too_large
 
 _HEADER = 128
 _MATRIX, _COMPRESSED = 14, 15
@@ -61,9 +61,12 @@ def read_arrays(path: Path) -> dict[str, Any]:
     if order is None:
         raise ValueError("it is no .mat file of version 4 to 7.3")
     found = {}
+    unpacked = 0
     for kind, body in _elements(memoryview(raw)[_HEADER:], order):
         if kind == _COMPRESSED:
             kind, body = _inflated(body, order)
+            unpacked += len(body)
+            refuse_swollen("its arrays unpacked", unpacked, path)
         if kind == _MATRIX:
             name, value = _matrix(body, order)
             if name:  # MATLAB keeps data of its own under none
@@ -146,7 +149,7 @@ def _matrix(body: memoryview, order: str) -> tuple[str, Any]:
     except (StopIteration, IndexError):
         raise ValueError("it is cut off in an array") from None
     if kind == _TEXT:
-        return name, np.array(_text(element, order))
+        return name, _text(element, order)
     values = _numbers(element, order)
     if min(shape, default=0) < 0 or math.prod(shape) != len(values):
         raise ValueError(f"its array {name!r} of the shape {shape} holds {len(values)} numbers")
@@ -160,8 +163,12 @@ def _numbers(element: Element, order: str) -> NDArray[Any]:
     return np.frombuffer(data, dtype=f"{order}{_NUMBERS[kind]}")
 
 
-def _text(element: Element, order: str) -> str:
+def _text(element: Element, order: str) -> NDArray[np.str_]:
     kind, data = element
     if kind == 16:
-        return bytes(data).decode("utf-8")
-    return "".join(map(chr, _numbers(element, order).tolist()))
+        return np.array(bytes(data).decode("utf-8"))
+    codes = _numbers(element, order)
+    if codes.dtype.kind == "f" or not len(codes):
+        return np.array("")
+    # As NumPy keeps a text: lists of characters would take a hundred bytes for each.
+    return codes.astype("<u4").view(f"<U{len(codes)}").reshape(())

@@ -12,6 +12,8 @@ _CGROUPS = (
         "/sys/fs/cgroup/memory/memory.usage_in_bytes",
     ),
 )
+_SMALL = 1 << 28  # bytes; reading takes a few times as many
+_SWELLING = 1000  # times, about as much as zlib reaches
 
 
 def free_memory() -> int:
@@ -45,6 +47,29 @@ def refuse_too_large(what: str, needed: float, hint: str, free: int | None = Non
         raise ValueError(
             f"{what} must fit in memory, got an estimate of {gigabytes(needed)} where "
             f"{gigabytes(free)} are free; {hint}"
+        )
+
+
+def refuse_swollen(what: str, unpacked: float, path: Path) -> None:
+    """Raise if a file unpacks to more than a measurement can.
+
+    A few bytes can stand for gigabytes, by compression or because they only claim them. What is
+    measured is not packed a thousandfold; what is small is let through however it is packed.
+
+    Args:
+        what: what it is, for the message.
+        unpacked: the bytes it claims to be.
+        path: the file.
+
+    Raises:
+        ValueError: with both sizes.
+    """
+    size = path.stat().st_size
+    if unpacked > max(_SMALL, _SWELLING * size):
+        raise ValueError(
+            f"{what} must be at most {_SWELLING} times as large as the file, got "
+            f"{gigabytes(unpacked)} in a file of {size} bytes; it is damaged, or made to fill "
+            "the memory"
         )
 
 

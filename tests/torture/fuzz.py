@@ -184,11 +184,19 @@ def fuzz(name: str, seconds: int, findings: str) -> None:
         "-print_final_stats=1",
     ]
 
+    before = 0
+
     def limited(data: bytes) -> None:
+        nonlocal before
         # Whole seconds, so that the limit lies between ten and eleven.
         limit = int(time.process_time()) + _HUNG + 1
         resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
         TARGETS[name](data)
+        # libFuzzer looks once a second, when the input that did it may be a thousand back.
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        if peak > _MEMORY:
+            raise MemoryError(f"{peak} MB over this input, at most {before} MB before it")
+        before = peak
 
     atheris.Setup([sys.argv[0], *options, str(corpus)], limited)
     atheris.Fuzz()
@@ -217,9 +225,10 @@ def report(name: str, seconds: int) -> bool:
             peak = max(peak, _figure(r"rss_mb: +(\d+)", done.stderr))
             if done.returncode:
                 break
-        if done.returncode == -signal.SIGXCPU:
+        if done.returncode:
+            end = "hung" if done.returncode == -signal.SIGXCPU else "last"
             for path in Path(folder).glob("input.*"):
-                shutil.copy(path, f"{findings}hung{path.suffix}")
+                shutil.copy(path, f"{findings}{end}{path.suffix}")
     verdict = "FOUND SOMETHING" if done.returncode else "nothing found"
     print(
         f"{name:11} {spent:5.0f} s, {runs:>8} inputs, {covered:>5} edges, {peak:>5} MB: {verdict}",
