@@ -38,6 +38,8 @@ def built(build, records: list[Record]) -> Model:  # type: ignore[no-untyped-def
     with torch.no_grad():
         for p in model.parameters():
             p.add_(0.1 * torch.randn_like(p))
+    if getattr(model, "integrating", False):
+        model.fix_sums()
     return model
 
 
@@ -52,6 +54,7 @@ LOSSES = [
         lambda: StateSpace(2, 2, 2, output_limits=[[-0.5, 0.7], [-300.0, 200.0]]),
         {"loss": "full_sequence", "washout": 4},
     ),
+    (lambda: StateSpace(2, 2, 3, integrating=True), {"loss": "full_sequence"}),
     (lambda: GRU(2, 2, 2, initial_state="encoder", n_init=3), {"loss": "full_sequence"}),
     (
         lambda: LSTM(2, 2, 2, initial_state="learned", feedback=True),

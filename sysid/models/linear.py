@@ -37,7 +37,10 @@ class LinearStateSpace:
 
 
 def estimate_state_space(
-    blocks: list[tuple[Array, Array]], nx: int, feedthrough: bool = True
+    blocks: list[tuple[Array, Array]],
+    nx: int,
+    feedthrough: bool = True,
+    integrating: bool = False,
 ) -> LinearStateSpace:
     """Estimate a linear model of order ``nx`` whose simulation is near the measured outputs.
 
@@ -52,6 +55,7 @@ def estimate_state_space(
             with a missing sample in reach are left out.
         nx: order.
         feedthrough: whether to estimate ``D``; else it is zero.
+        integrating: whether it has to be the one behind an exact integrator.
 
     Returns:
         A model whose states have unit variance over the records, with its poles inside the
@@ -60,6 +64,13 @@ def estimate_state_space(
     Raises:
         ValueError: if the records are too short for the order.
     """
+    if integrating:
+        if not (found := _integrating(blocks, nx)):
+            raise ValueError(
+                "records must be longer, and their outputs must change, for a linear start of a "
+                "model that integrates; set linear_start to false"
+            )
+        return _with_fitted_outputs(found[0], blocks, feedthrough)[0]
     subspace = subspace_estimate(blocks, nx, feedthrough)
     if blocks[0][0].shape[1] == 0:  # from rest it would stay there
         return replace(subspace, A=_stable(subspace.A, _RADII[0]))

@@ -44,6 +44,12 @@ class StateSpace(StatefulModel):
         n_init: measured samples that the encoder sees.
         output_limits: least and largest value of each output, in physical units, where a sensor
             or the plant saturates: what is simulated stops there, in training too.
+        integrating: whether the first ``ny`` states are sums that nothing but ``C`` sees,
+
+                x_1(k+1) = x_1(k) + A_12 x_2(k) + B_1 u(k) + f_1(x_2(k), u(k)),
+
+            so that the plant is the same wherever its outputs are: a start elsewhere moves the
+            simulation as a whole. ``f`` and ``g`` see the other states.
 
     Raises:
         TypeError: for a count that is not a whole number.
@@ -81,11 +87,13 @@ class StateSpace(StatefulModel):
         initial_state: str = "estimated",
         n_init: int = 0,
         output_limits: Sequence[Sequence[float]] | None = None,
+        integrating: bool = False,
     ) -> None:
         super().__init__(nu, ny)
         self.output_limits = _checked_limits(output_limits, ny)
         check_count("nx", nx)
         self.nx = nx
+        self.integrating = _checked_sums(integrating, nu, ny, nx)
         self.hidden_sizes = tuple(hidden_sizes)
         self.output_hidden_sizes = (
             None if output_hidden_sizes is None else tuple(output_hidden_sizes)
@@ -109,7 +117,17 @@ class StateSpace(StatefulModel):
                 if network is not None:
                     for parameter in network[-1].parameters():
                         parameter.zero_()
+        if integrating:
+            self.fix_sums()
         self._prepare_state()
+
+    @torch.no_grad()
+    def fix_sums(self) -> None:
+        """Put the weights of sums to their values, one to themselves and zero to all else."""
+        self.A.weight[:, : self.ny] = torch.eye(self.nx, self.ny)
+        for net in (self.f, self.g):
+            if net is not None:
+                weights_and_biases(net)[0][0][:, : self.ny] = 0
 
     @property
     def baseline_orders(self) -> tuple[int, int, int]:
@@ -134,15 +152,30 @@ class StateSpace(StatefulModel):
 
     def _states(self, u: Tensor, state: Tensor) -> Tensor:
         """Return the states ``(T + 1, B, nx)``: a network fed its own last output."""
-        linear: Tensor = self.A.weight
+        linear = self._fixed(self.A.weight)
         if self.B is not None:
             linear = torch.cat([linear, self.B.weight], 1)
         if self.f is None:
             return network(u, state[None], None, [(linear, self.A.bias)], self.activation)
-        return network(u, state[None], linear, weights_and_biases(self.f), self.activation)
+        (first, bias), *others = weights_and_biases(self.f)
+        hidden = [(self._fixed(first), bias), *others]
+        return network(u, state[None], linear, hidden, self.activation)
+
+    def _fixed(self, weight: Tensor) -> Tensor:
+        """Return a weight whose columns of sums do not learn."""
+        if not self.integrating:
+            return weight
+        return torch.cat([weight[:, : self.ny].detach(), weight[:, self.ny :]], 1)
+
+    def _without_sums(self, state: Tensor) -> Tensor:
+        """Return states with zeros for the sums, which the networks do not see."""
+        if not self.integrating:
+            return state
+        return torch.cat([torch.zeros_like(state[..., : self.ny]), state[..., self.ny :]], -1)
 
     def _linearised(self, state: Tensor, u: Tensor) -> Step:
         transition = state.new_empty(len(state), self.ny + self.nx, self.nx)
+        inner_state = self._without_sums(state)
         found: list[Layer] = []
         outputs = []
         parts = [
@@ -150,13 +183,16 @@ class StateSpace(StatefulModel):
             (self.ny, self.A, "A", self.B, "B", self.f, "f"),
         ]
         for first, of_x, x_name, of_u, u_name, net, name in parts:
-            own = [linearisation.linear(of_x, x_name, state)]
+            seen = inner_state if of_x is self.A else state  # the columns of sums do not learn
+            own = [linearisation.linear(of_x, x_name, seen)]
             to_state, value = of_x.weight, of_x(state)
             if of_u is not None:
                 own.append(linearisation.linear(of_u, u_name, u))
                 value = value + of_u(u)
             if net is not None:
-                seen = torch.cat([state, u], -1) if net is self.f or self.feedthrough else state
+                seen = inner_state
+                if net is self.f or self.feedthrough:
+                    seen = torch.cat([inner_state, u], -1)
                 added, to_seen, inner = linearisation.network(net, name, seen)
                 to_state, value = to_state + to_seen[..., : self.nx], value + added
                 own += inner
@@ -187,6 +223,7 @@ class StateSpace(StatefulModel):
         if self.D is not None:
             y = y + self.D(u)
         if self.g is not None:
+            x = self._without_sums(x)
             y = y + self.g(torch.cat([x, u], -1) if self.feedthrough else x)
         return y
 
@@ -195,7 +232,7 @@ class StateSpace(StatefulModel):
         most = max(_MOST // len(records), 1)
         scaled = [self.scaling.scaled(r[:most]) for r in records]
         blocks = [(r.u, r.y) for r in scaled]
-        linear = estimate_state_space(blocks, self.nx, self.feedthrough)
+        linear = estimate_state_space(blocks, self.nx, self.feedthrough, self.integrating)
         constant = self.C.bias if self.g is None else self.g[-1].bias
         with torch.no_grad():
             self.A.weight.copy_(torch.tensor(linear.A))
@@ -215,6 +252,16 @@ def _masked(layer: Layer, free: Tensor) -> Layer:
     """Return a layer of the outputs without the rows that do not move; ``free`` is 0 there."""
     by = free.diag_embed() if layer.by is None else layer.by * free[..., None]
     return replace(layer, by=by)
+
+
+def _checked_sums(integrating: bool, nu: int, ny: int, nx: int) -> bool:
+    if integrating and nx <= ny:
+        raise ValueError(
+            f"nx must be more than ny={ny} with integrating, got {nx}; the first {ny} are sums"
+        )
+    if integrating and nu < 1:
+        raise ValueError(f"nu must be at least 1 with integrating, got {nu}")
+    return integrating
 
 
 def _checked_limits(

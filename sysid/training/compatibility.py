@@ -27,6 +27,14 @@ def refuse_conflicts(model: Model, settings: TrainingSettings) -> None:
                 f"random, got {settings.optimiser}",
             )
         )
+    if settings.weight_decay and getattr(model, "integrating", False):
+        conflicts.append(
+            (
+                "weight_decay",
+                "must be 0 for a model that integrates, whose sums would decay, got "
+                f"{settings.weight_decay}",
+            )
+        )
     if conflicts:
         raise ValueError("; ".join(f"{key} {message}" for key, message in conflicts))
     if settings.output_weights is not None and len(settings.output_weights) != model.ny:
