@@ -119,7 +119,8 @@ class _Recurrent(StatefulModel):
             last += [end for _, end in rows]
             if self.dropout and layer < self.num_layers - 1:
                 x = nn.functional.dropout(x, self.dropout, self.training)
-        return self.output(x.transpose(0, 1)), tuple(map(torch.stack, zip(*last, strict=True)))
+        y = self.output(x).transpose(0, 1)  # after the map: what is turned is smaller
+        return y, tuple(map(torch.stack, zip(*last, strict=True)))
 
     def _direction(self, x: Tensor, state: Carried, layer: int, i: int) -> tuple[Tensor, Carried]:
         """Run one layer in one direction; ``i = 1`` is backwards in time."""
