@@ -118,11 +118,11 @@ class StateSpace(StatefulModel):
                     for parameter in network[-1].parameters():
                         parameter.zero_()
         if integrating:
-            self.fix_sums()
+            self._fix_sums()
         self._prepare_state()
 
     @torch.no_grad()
-    def fix_sums(self) -> None:
+    def _fix_sums(self) -> None:
         """Put the weights of sums to their values, one to themselves and zero to all else."""
         self.A.weight[:, : self.ny] = torch.eye(self.nx, self.ny)
         for net in (self.f, self.g):
