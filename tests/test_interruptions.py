@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +217,15 @@ def test_a_loop_that_was_left_goes_on_where_it_was() -> None:
     assert_same(left.model, straight.model)
 
 
+@pytest.fixture
+def _heard() -> Iterator[None]:
+    """Hear Ctrl-C as Python does, also where a shell started the tests behind its back."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_heard")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_training_between_two_steps(number: int) -> None:
     before = signal.getsignal(number)
@@ -230,6 +240,7 @@ def test_a_signal_ends_a_training_between_two_steps(number: int) -> None:
     assert signal.getsignal(number) is before
 
 
+@pytest.mark.usefixtures("_heard")
 def test_the_second_ctrl_c_does_not_wait() -> None:
     def send(running: Trainer) -> None:
         for _ in range(2):
