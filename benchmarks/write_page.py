@@ -11,11 +11,10 @@ import re
 import subprocess
 import sys
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
-
-import sysid
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "performance.md"
@@ -44,7 +43,7 @@ def section(title: str, script: str, printed: str) -> str:
         f"{torch.get_num_threads()} threads of {processor()}, Python {platform.python_version()}"
     )
     return (
-        f"## {title}\n\n`python benchmarks/{script}`, {date.today()}, sysid {sysid.__version__}, "
+        f"## {title}\n\n`python benchmarks/{script}`, {date.today()}, sysid {version('sysid')}, "
         f"torch {torch.__version__}, {machine}:\n\n```text\n{printed.strip()}\n```\n"
     )
 
