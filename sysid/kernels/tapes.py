@@ -16,8 +16,6 @@ Grads = tuple[Tensor | None, ...]
 Array = NDArray[Any]
 Parts = tuple[Array, ...]
 
-_ROWS = 500  # of a product's blocks, which stay in the cache
-
 
 def rows(tensor: Tensor) -> Array:
     """Return the memory of a contiguous ``(time, batch, width)`` as ``(time, batch * width)``."""
@@ -93,20 +91,6 @@ def by_gates(
     )
     by_u = by_u.transpose(0, 2, 1).reshape(count * units, inputs)
     return torch.from_numpy(by_u), torch.from_numpy(by_h), torch.from_numpy(by_b)
-
-
-def outer(d: Tensor, x: Tensor) -> Tensor:
-    """Return ``sum over rows of d x'``, ``(n, q)`` from ``(M, n)``, ``(M, q)``.
-
-    Block by block: a library's product of two matrices that are tall and narrow runs at a
-    fraction of the speed, in double precision at a fifth.
-    """
-    whole = len(d) // _ROWS * _ROWS
-    rest = d[whole:].T @ x[whole:]
-    if not whole:
-        return rest
-    d, x = (a[:whole].unflatten(0, (-1, _ROWS)) for a in (d, x))
-    return (d.transpose(1, 2) @ x).sum(0) + rest
 
 
 def twice(plain: Any, arguments: Sequence[Tensor], d_out: Sequence[Tensor]) -> Grads:
