@@ -68,6 +68,29 @@ LOSSES = [
 ]
 
 
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: StateSpace(2, 2, 3, hidden_sizes=(8,)),
+        lambda: GRU(2, 2, 3, initial_state="encoder", n_init=5),
+        lambda: GRU(2, 2, 3, initial_state="learned", feedback=True),  # without compiled loops
+    ],
+)
+def test_threads_do_not_see_weights_that_another_one_differentiates(build) -> None:  # type: ignore[no-untyped-def]
+    """The threads of the normal equations share a model: each time the sums have the same bits."""
+    records = [two_by_two(150)]
+    chosen = TrainingSettings(optimiser="lm", loss="subsequence", length=20, washout=8, stride=3)
+    model = built(build, records)
+    objective = next(iter(make_loss(model, records, chosen).objectives(torch.Generator())))
+    count = sum(p.numel() for p in model.parameters())
+    first = objective.normal_equations(count)
+    for _ in range(40):
+        again = objective.normal_equations(count)
+        assert again.value == first.value
+        assert again.matrix.tobytes() == first.matrix.tobytes()
+        assert again.vector.tobytes() == first.vector.tobytes()
+
+
 @pytest.mark.parametrize(("build", "settings"), LOSSES)
 def test_normal_equations_are_those_of_the_objective(build, settings) -> None:  # type: ignore[no-untyped-def]
     """Value and gradient by autograd; J'J by torch.func's Jacobian of the same errors."""

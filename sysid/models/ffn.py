@@ -132,7 +132,7 @@ class FFN(GapTolerant, Model):
         batch, time, _ = u.shape
         for start in range(0, time, block):
             piece = u[:, start : start + block]
-            y_hat, jacobian = row_jacobian(self, self.core, piece.flatten(0, 1))
+            y_hat, jacobian = row_jacobian(self, FFN.core, piece.flatten(0, 1))
             shape = (batch, piece.shape[1])
             yield Block(start, y_hat.unflatten(0, shape), jacobian.unflatten(0, shape))
 

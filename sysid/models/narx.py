@@ -180,7 +180,7 @@ class NARX(GapTolerant, Model):
         for part, _, _ in unfold_sensitivities(
             self,
             Recurrence(
-                lambda past, phi_u: self.core(torch.cat([past, phi_u], -1)),
+                lambda model, past, phi_u: model.core(torch.cat([past, phi_u], -1)),
                 advance,
                 self._linearised,
                 self._trajectory if self.na else None,

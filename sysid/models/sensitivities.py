@@ -10,10 +10,10 @@ the samples is a linear recursion, ``dx(k+1) = r_x dx(k) + r_theta``, done sampl
 
 from __future__ import annotations
 
-import threading
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -23,9 +23,6 @@ from sysid.kernels.backends import fused
 from sysid.models.linearisation import Step
 
 _NUMBERS = 1 << 22  # of the derivatives of single steps that are in memory together
-
-# functional_call lends a module other weights while it runs: one thread at a time.
-_lent = threading.RLock()
 
 
 class Block(NamedTuple):
@@ -46,14 +43,14 @@ class Recurrence:
     """One step of a model, and how what it returns becomes the next state.
 
     Args:
-        step: ``(batch, state), (batch, inputs) -> (batch, rows)``, the outputs first.
+        step: ``model, (batch, state), (batch, inputs) -> (batch, rows)``, the outputs first.
         advance: ``(rows, state) -> state``, linear and along dimension 1, so that it also
             carries derivatives.
         linearise: ``(M, state), (M, inputs) -> Step``, for compiled code, with ``trajectory``:
             ``(batch, time, inputs), (batch, state) -> (batch, time + 1, state)``.
     """
 
-    step: Callable[[Tensor, Tensor], Tensor]
+    step: Callable[[Any, Tensor, Tensor], Tensor]
     advance: Callable[[Tensor, Tensor], Tensor]
     linearise: Callable[[Tensor, Tensor], Step] | None = None
     trajectory: Callable[[Tensor, Tensor], Tensor] | None = None
@@ -68,7 +65,7 @@ class _Call(nn.Module):
         self.function = function
 
     def forward(self, *arguments: Tensor) -> Tensor:
-        return self.function(*arguments)
+        return self.function(self.model, *arguments)
 
 
 def weights(model: nn.Module) -> dict[str, Tensor]:
@@ -88,7 +85,7 @@ def row_jacobian(
 
     Args:
         model: whose weights the function uses.
-        function: maps ``(rows, ...)`` arguments to ``(rows, outputs)``, row by row.
+        function: maps the model and ``(rows, ...)`` arguments to ``(rows, outputs)``, row by row.
         *arguments: its arguments.
 
     Returns:
@@ -109,7 +106,9 @@ def _derivatives(
 
     What is not asked for has no columns.
     """
-    module = _Call(model, function)
+    # While it runs, functional_call lends a module other weights: another thread that uses the
+    # module meanwhile would get these.
+    module = _Call(copy.deepcopy(model), function)
     theta = {f"model.{n}": p for n, p in weights(model).items()} if of_weights else {}
 
     def of_row(theta: dict[str, Tensor], *row: Tensor) -> tuple[Tensor, Tensor]:
@@ -118,8 +117,7 @@ def _derivatives(
 
     wanted = (*([0] if theta else []), *([1] if of_first else []))
     rows = vmap(jacrev(of_row, wanted, has_aux=True), (None, *(0 for _ in arguments)))
-    with _lent:
-        jacobians, y = rows(theta, *arguments)
+    jacobians, y = rows(theta, *arguments)
     n, outputs = y.shape
     found = dict(zip(wanted, jacobians, strict=True))
     flat = [found[0][name].reshape(n, outputs, -1) for name in theta]
@@ -174,10 +172,9 @@ def unfold_sensitivities(
         piece = inputs[:, start : start + size]
         m = piece.shape[1]
         states = []
-        with _lent:
-            for v in piece.unbind(1):
-                states.append(state)
-                state = recurrence.advance(recurrence.step(state, v), state)
+        for v in piece.unbind(1):
+            states.append(state)
+            state = recurrence.advance(recurrence.step(model, state, v), state)
         flat = torch.stack(states, 1).flatten(0, 1)  # (B * m, state)
         rows, to_weights, to_state = _derivatives(
             model, recurrence.step, (flat, piece.flatten(0, 1)), of_weights

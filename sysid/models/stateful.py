@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -230,7 +230,7 @@ class StatefulModel(Model):
             )
         m, batch = self.n_memory, len(u)
         if state is None:
-            x, dx = row_jacobian(self, self._first_state, u[:, :m], y[:, :m])
+            x, dx = row_jacobian(self, StatefulModel._first_state, u[:, :m], y[:, :m])
         else:
             x = torch.cat([state, state.new_zeros(batch, self.feedback * self.ny)], dim=1)
             dx = x.new_zeros(*x.shape, weight_count(self))
@@ -258,12 +258,12 @@ class StatefulModel(Model):
         """
         y_before = _delayed(y[:, :washout]) if self.feedback else y[:, :0]
         forced = min(y_before.shape[1], u.shape[1])
-        stretches: list[tuple[int, Callable[[Tensor, Tensor], Tensor], Tensor]] = [
-            (forced, self._step, u[:, forced:])
+        stretches: list[tuple[int, Callable[[Any, Tensor, Tensor], Tensor], Tensor]] = [
+            (forced, StatefulModel._step, u[:, forced:])
         ]
         if forced:
             measured = torch.cat([u[:, :forced], y_before[:, :forced]], dim=-1)
-            stretches.insert(0, (0, self._forced_step, measured))
+            stretches.insert(0, (0, StatefulModel._forced_step, measured))
         for start, step, inputs in stretches:
             compiled = (None, None) if self.feedback else (self._linearised, self._trajectory)
             recurrence = Recurrence(step, lambda rows, _: rows[:, self.ny :], *compiled)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -91,6 +92,11 @@ class OneStep(Loss):
             yield _Rows(self, self.phi[items], self.target[items])
 
 
+def _core(model: Any, phi: Tensor) -> Tensor:
+    y: Tensor = model.core(phi)
+    return y
+
+
 class _Rows(Objective):
     """The mean square of one-step errors over some rows."""
 
@@ -115,7 +121,7 @@ class _Rows(Objective):
 
         def rows() -> Iterator[tuple[Tensor, Tensor]]:
             for phi, target in zip(self.phi.split(size), self.target.split(size), strict=True):
-                y_hat, jacobian = row_jacobian(model, self.loss.core, phi)
+                y_hat, jacobian = row_jacobian(model, _core, phi)
                 yield flat(self.loss, y_hat, jacobian, target, scale)
 
         return [rows]
