@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.func import jvp
 
-from sysid.kernels import backends, functions, reference
+from sysid.kernels import backends, drivers, functions, reference
 from sysid.kernels.backends import use_backend
 from sysid.models import GRU, LSTM, NARX, RNN, StateSpace
 
@@ -265,6 +267,111 @@ def test_corner_kinds_run_by_both(build) -> None:  # type: ignore[no-untyped-def
         y_hat.square().mean().backward()
         results.append([y_hat, *(p.grad for p in model.parameters() if p.grad is not None)])
     torch.testing.assert_close(results[0], results[1], rtol=1e-11, atol=1e-11)
+
+
+@contextmanager
+def short_segments(threads: int) -> Iterator[None]:
+    """Cut even a short record in time, in pieces of four samples."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"_WORK": 1, "_SHORTEST": 1, "_LONGEST": 4}.items():
+            patch.setattr(drivers, name, value)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+
+CALLS = {
+    "rnn": lambda m, a: m.rnn(*a, "tanh"),
+    "gru": lambda m, a: m.gru(*a),
+    "lstm": lambda m, a: m.lstm(*a),
+    "network": lambda m, a: m.network(*a[:3], pairs(a[3:]), "tanh"),
+    "linear": lambda m, a: m.network(*a[:2], None, pairs(a[2:]), "tanh"),
+}
+
+
+def of_length(name: str, t: int, b: int, h: int, lags: int = 2) -> list[tuple[int, ...]]:
+    """Shapes of a recurrence's arguments, with two inputs; a network has one output."""
+    gates = {"rnn": 1, "gru": 3, "lstm": 4}.get(name, 0) * h
+    states = [(b, h)] * (2 if name == "lstm" else 1)
+    if gates:
+        return [(t, b, 2), *states, (gates, 2), (gates, h), (gates,), (gates,)]
+    past = lags + 2
+    shapes = [(t, b, 2), (lags, b, 1)]
+    return shapes + (
+        [(1, past), (1,)] if name == "linear" else [(1, past), (h, past), (h,), (1, h), (1,)]
+    )
+
+
+@pytest.mark.parametrize("name", CALLS)
+class TestARecordCutInTime:
+    @each_size
+    @given(
+        seed=st.integers(0, 2**31), steps=st.integers(8, 90), batch=st.integers(1, 3),
+        units=st.integers(1, 9), lags=st.integers(1, 6), single=st.booleans(),
+    )  # fmt: skip
+    def test_equals_the_reference(
+        self, name: str, seed: int, steps: int, batch: int, units: int, lags: int, single: bool
+    ) -> None:
+        dtype = torch.float32 if single else torch.float64
+        arguments = draw({"seed": seed}, dtype, *of_length(name, steps, batch, units, lags))
+        with short_segments(3):
+            assert len(drivers.plan(steps, batch, 10**6, 1).time) == min(3, steps // 4) + 1
+            compare(name, arguments, dtype, CALLS[name])
+
+    @pytest.mark.parametrize("gain", [1.0, 4.0])
+    def test_does_not_change_a_bit_forward(self, name: str, gain: float) -> None:
+        """With the larger gain, no start is ever forgotten."""
+        arguments = [
+            gain * a.detach() for a in draw({"seed": 0}, torch.float32, *of_length(name, 400, 1, 6))
+        ]
+        whole = CALLS[name](functions, arguments)
+        for threads in (2, 3, 5):
+            with short_segments(threads):
+                parts = CALLS[name](functions, arguments)
+            for a, b in zip(*(x if isinstance(x, tuple) else (x,) for x in (whole, parts)),
+                            strict=True):  # fmt: skip
+                assert a.numpy().tobytes() == b.numpy().tobytes()
+
+    def test_runs_no_more_again_than_it_takes_to_forget(
+        self, name: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        arguments = [
+            0.5 * a.detach() for a in draw({"seed": 0}, torch.float32, *of_length(name, 4000, 1, 6))
+        ]
+        for a in arguments:
+            a.requires_grad_()
+        steps = {"_forward": 0, "_back": 0}
+        for loop in steps:
+            run = getattr(drivers, loop)
+
+            def counted(tape, count: int, *rest: int, loop: str = loop, run=run) -> None:  # type: ignore[no-untyped-def]
+                steps[loop] += count
+                run(tape, count, *rest)
+
+            monkeypatch.setattr(drivers, loop, counted)
+        with short_segments(2):
+            out = CALLS[name](functions, arguments)
+            torch.stack(
+                [o.sum() for o in (out if isinstance(out, tuple) else (out,))]
+            ).sum().backward()
+        assert 4000 < steps["_forward"] < 4300
+        assert 4000 < steps["_back"] < 4300
+
+    def test_nan_in_nan_out(self, name: str) -> None:
+        arguments = draw({"seed": 0}, torch.float64, *of_length(name, 60, 1, 4))
+        with torch.no_grad():
+            arguments[0][20] = torch.nan
+        with short_segments(3):
+            out = CALLS[name](functions, arguments)
+        out = out[0] if isinstance(out, tuple) else out
+        first = len(out) - 60 + 20
+        assert out[:first].isfinite().all()
+        assert out[first:].isnan().all()
+        (by_u,) = torch.autograd.grad(out[:first].sum(), arguments[0], retain_graph=True)
+        assert by_u[20:].isnan().any() or not by_u[21:].any()
 
 
 def test_threads_do_not_change_a_bit() -> None:

@@ -1,5 +1,7 @@
 """The loops over time, written once: forward and back through a tape, in threads over the batch.
 
+What has no batch is cut in time instead, by ``segments``.
+
 A recurrence is two named tuples of arrays, all time first, and functions over them for some rows of
 the batch. Of its tape (states, gates and weights) ``step`` computes one sample; of its gradients
 ``step_back`` takes that of a sample to the one before. What one sample need not wait for is done
@@ -21,12 +23,17 @@ import torch
 from numba import types
 from numba.extending import overload
 
+from sysid.kernels import segments
 from sysid.kernels.elementary import OPTIONS, compiled
+from sysid.kernels.segments import Roles
 from sysid.kernels.threads import side_by_side
 
 _WORK = 200_000  # multiplications below which a second thread costs more than it brings
 _CACHED = 1 << 15  # numbers of a piece of samples that are still in the cache at its end
 _LONGEST = 64  # piece
+_SHORTEST = 8  # segment of a record, in pieces
+
+_roles: dict[type, Roles] = {}
 
 
 def prepare(tape: Any, t: int, steps: int, b0: int, b1: int) -> None:
@@ -49,14 +56,16 @@ def collect(gradients: Any, t: int, steps: int, b0: int, b1: int) -> None:
     raise NotImplementedError("for compiled code")
 
 
-def recurrence(kind: type, **functions: Callable[..., None]) -> None:
+def recurrence(kind: type, roles: Roles, **functions: Callable[..., None]) -> None:
     """Say how a tape, or its gradients, are stepped.
 
     Args:
         kind: a class of named tuples.
+        roles: what its fields are.
         **functions: what ``prepare`` and ``step``, or ``step_back`` and ``collect``, do with it,
             in what numba compiles.
     """
+    _roles[kind] = roles
     for name, function in functions.items():
 
         @overload(globals()[name], jit_options=OPTIONS, strict=False)
@@ -112,16 +121,16 @@ _forward, _back = _loops(fingerprint())
 
 
 class Plan(NamedTuple):
-    """How the work is cut: rows of the batch between threads, and samples into pieces."""
+    """How the work is cut: rows of the batch or time between threads, and samples into pieces."""
 
-    steps: int
     piece: int
-    edges: list[int]
+    rows: list[int]  # edges between threads
+    time: list[int]  # the same; one of the two is in one part
 
     @property
     def threads(self) -> int:
         """The threads that work side by side."""
-        return len(self.edges) - 1
+        return max(len(self.rows), len(self.time)) - 1
 
 
 def plan(steps: int, batch: int, work: int, width: int) -> Plan:
@@ -133,30 +142,44 @@ def plan(steps: int, batch: int, work: int, width: int) -> Plan:
         work: multiplications in a step of one row.
         width: numbers that a step of one row leaves to the end of its piece.
     """
-    threads = max(1, min(torch.get_num_threads(), batch // 2, steps * batch * work // _WORK + 1))
+    most = max(1, min(torch.get_num_threads(), steps * batch * work // _WORK + 1))
+    threads = max(1, min(most, batch // 2))
     # In whole blocks of rows, as the matrix products have them.
     block = 8 if batch >= 8 * threads else 4
     blocks = -(-batch // block)
-    threads = max(1, min(threads, blocks))
-    edges = [block * (blocks * i // threads) for i in range(threads)] + [batch]
+    threads = min(threads, blocks)
+    rows = [block * (blocks * i // threads) for i in range(threads)] + [batch]
     piece = _CACHED // max(1, width * -(-batch // threads))
-    return Plan(steps, max(1, min(piece, _LONGEST, steps)), edges)
+    piece = max(1, min(piece, _LONGEST, steps))
+    parts = 1 if threads > 1 else max(1, min(most, steps // (_SHORTEST * piece)))
+    time = [piece * (steps // piece * i // parts) for i in range(parts)] + [steps]
+    return Plan(piece, rows, time)
 
 
 def run_forward(tape: Any, plan: Plan) -> None:
     """Fill a tape from its first sample to its last."""
-    _side_by_side(_forward, [tape] * plan.threads, plan, list(pairwise(plan.edges)))
+    if len(plan.time) > 2:
+        roles = _roles[type(tape)]
+        segments.forward(_forward, tape, roles, plan.time, plan.piece, plan.rows[-1])
+    else:
+        _side_by_side(_forward, [tape] * plan.threads, plan)
 
 
 def run_back(gradients: Any, plan: Plan) -> None:
     """Fill a tape's gradients from its last sample to its first; each thread has its own sums."""
     own = [gradients._replace(sums=gradients.sums[i : i + 1]) for i in range(plan.threads)]
-    _side_by_side(_back, own, plan, list(pairwise(plan.edges)))
+    if len(plan.time) > 2:
+        roles = _roles[type(gradients)]
+        segments.back(_back, own, roles, plan.time, plan.piece, plan.rows[-1])
+    else:
+        _side_by_side(_back, own, plan)
 
 
-def _side_by_side(loop: Any, tapes: list[Any], plan: Plan, rows: list[tuple[int, int]]) -> None:
-    if len(rows) == 1:
-        loop(tapes[0], plan.steps, plan.piece, *rows[0])
-        return
-    pairs = zip(tapes, rows, strict=True)
-    side_by_side([partial(loop, tape, plan.steps, plan.piece, *own) for tape, own in pairs])
+def _side_by_side(loop: Any, tapes: list[Any], plan: Plan) -> None:
+    steps = plan.time[-1]
+    side_by_side(
+        [
+            partial(loop, tape, steps, plan.piece, *edges)
+            for tape, edges in zip(tapes, pairwise(plan.rows), strict=True)
+        ]
+    )

@@ -6,6 +6,7 @@ take in what is fed beside past outputs and sum the gradients by weights.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -66,8 +67,8 @@ class FreeRun(torch.autograd.Function):
         d_y, d_v = room(y, *y.shape).copy_(d_out), by_input(v, ctx.needs_input_grad[1])
         d_values = tuple(array(y, plan.piece, batch * size) for size in packed.sizes)
         shapes = packed.shapes()
-        sums = zeros(y, plan.threads, sum(int(np.prod(shape)) for shape in shapes))
-        d_phi = array(y, 1, batch * lags * n)
+        sums = zeros(y, plan.threads, sum(math.prod(shape) for shape in shapes))
+        d_phi = array(y, 1, batch * _whole(lags * n))
         run_back(
             _gradients(packed, ctx.activation, v, y, values, d_y, d_phi, d_values, d_v, sums), plan
         )
@@ -162,6 +163,11 @@ class _Packed(NamedTuple):
         return cls(tuple(of_past), tuple(given), tuple(between), tuple(padded))
 
 
+def _whole(columns: int) -> int:
+    """Return how many columns are whole vectors, of the narrow ones that any processor has."""
+    return -(-columns // 8) * 8
+
+
 def _padded(matrix: Array, shape: tuple[int, int]) -> Array:
     """Return a matrix with zeros below and beside it."""
     out = np.zeros(shape, matrix.dtype)
@@ -199,10 +205,11 @@ def _gradients(
     from sysid.kernels.elementary import ACTIVATION_CODES
     from sysid.kernels.network import LinearGradients, NetworkGradients
 
-    of_given, of_past, between = (
+    of_given, between = (
         tuple(np.ascontiguousarray(w.T) for w in group)
-        for group in (packed.of_given, packed.of_past, packed.between)
+        for group in (packed.of_given, packed.between)
     )
+    of_past = [_padded(w.T, (w.shape[1], _whole(len(w)))) for w in packed.of_past]
     if not values:
         return LinearGradients(
             rows(v), rows(y), of_given[0], of_past[0], rows(d_y), d_phi, rows(d_v), sums

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from sysid.kernels.drivers import recurrence
 from sysid.kernels.elementary import sigmoid, tanh
 from sysid.kernels.products import add_outer, add_product, add_rows, same, set_product
+from sysid.kernels.segments import Roles
 from sysid.kernels.vectors import Real, elementwise
 
 
@@ -104,5 +105,8 @@ def _collect(tape: Any, t: int, steps: int, b0: int, b1: int) -> None:
             add_product(tape.d_u, t + s, d_n, s, tape.v_t[2], b0, b1)
 
 
-recurrence(GRUTape, prepare=_prepare, step=_step)
-recurrence(GRUGradients, step_back=_step_back, collect=_collect)
+recurrence(GRUTape, Roles(("u", "gates"), ("h",)), prepare=_prepare, step=_step)
+recurrence(
+    GRUGradients, Roles(("u", "gates"), ("h",), "d_out", ("d_h",), ("d_gates",), "d_u"),
+    step_back=_step_back, collect=_collect,
+)  # fmt: skip

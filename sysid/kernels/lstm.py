@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from sysid.kernels.drivers import recurrence
 from sysid.kernels.elementary import sigmoid, tanh
 from sysid.kernels.products import add_outer, add_product, add_rows, same, set_product
+from sysid.kernels.segments import Roles
 from sysid.kernels.vectors import Real, elementwise
 
 
@@ -108,5 +109,8 @@ def _collect(tape: Any, t: int, steps: int, b0: int, b1: int) -> None:
                 add_product(tape.d_u, t + s, d_gates[j], s, tape.v_t[j], b0, b1)
 
 
-recurrence(LSTMTape, prepare=_prepare, step=_step)
-recurrence(LSTMGradients, step_back=_step_back, collect=_collect)
+recurrence(LSTMTape, Roles(("u", "gates"), ("h", "c")), prepare=_prepare, step=_step)
+recurrence(
+    LSTMGradients, Roles(("u", "gates"), ("h", "c"), "d_out", ("d_h", "d_c"), ("d_gates",), "d_u"),
+    step_back=_step_back, collect=_collect,
+)  # fmt: skip

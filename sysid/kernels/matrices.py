@@ -3,12 +3,15 @@
 A call to a BLAS costs more than the product of one step, and its own threads would get in the way
 of those that share the batch. Here a block of the result, eight rows by two vectors, stays in
 registers while what it is made of passes by: each vector of weights that is read is busy in eight
-multiplications. One row alone is summed in several parts, as it would else wait for itself.
+multiplications. One row alone is summed in several parts, as it would else wait for itself. A
+single column is summed along, a vector of numbers at a time.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 from llvmlite import ir
 from numba import types
@@ -25,11 +28,12 @@ from sysid.kernels.vectors import (
     load,
     loop,
     number,
+    splat,
     store,
 )
 
 _ROWS = (8, 4, 1)  # of a block
-_PARTS = 4  # of a sum for one row
+_SUMS = 8  # that are under way at once for one row
 
 # Of the function that is emitted: pointers to numbers, and whole numbers.
 _POINTERS = ("out", "start", "x", "w", "x2", "w2")
@@ -133,19 +137,29 @@ class _Product:
 
     def __init__(self, builder: Any, element: Any, given: dict[str, Any]) -> None:
         self.builder, self.element, self.given = builder, element, given
-        width = lanes(element)
-        at = cgutils.alloca_once_value(builder, ir.Constant(INTEGER, 0))
-        if MASKS:
-            self._columns(at, width, 2, masked=True)
-            self._columns(at, width, 1, masked=True)
-            return
-        self._columns(at, width, 2)
-        while width > 1:
-            self._columns(at, width, 1)
-            width //= 4
-        self._columns(at, 1, 1)
+        one = ir.Constant(INTEGER, 1)
+        with builder.if_else(builder.icmp_signed("==", given["columns"], one)) as (single, more):
+            with single, loop(builder, ir.Constant(INTEGER, 0), given["rows"]) as row:
+                _Dot(builder, element, given, row)
+            with more:
+                self._blocks(lanes(element))
 
-    def _columns(self, at: Any, width: int, vectors: int, masked: bool = False) -> None:
+    def _blocks(self, width: int) -> None:
+        builder = self.builder
+        at = cgutils.alloca_once(builder, INTEGER)
+        builder.store(ir.Constant(INTEGER, 0), at)
+        one_row = builder.icmp_signed("==", self.given["rows"], ir.Constant(INTEGER, 1))
+        with builder.if_then(one_row):
+            self._columns(at, width, 4, MASKS, (1,))
+        self._columns(at, width, 2, MASKS)
+        self._columns(at, width, 1, MASKS)
+        while width > 1 and not MASKS:
+            width //= 2
+            self._columns(at, width, 1)
+
+    def _columns(
+        self, at: Any, width: int, vectors: int, masked: bool = False, blocks: Any = _ROWS
+    ) -> None:
         """Emit the blocks of so many vectors, as long as there are columns for them."""
         builder, columns = self.builder, self.given["columns"]
         test, body, end = (builder.append_basic_block() for _ in range(3))
@@ -160,7 +174,7 @@ class _Product:
         last = builder.sub(left, ir.Constant(INTEGER, (vectors - 1) * width)) if masked else None
         i: Any = ir.Constant(INTEGER, 0)
         rows = self.given["rows"]
-        for count in _ROWS:
+        for count in blocks:
             whole = builder.sub(rows, builder.srem(builder.sub(rows, i), self._int(count)))
             with loop(builder, i, whole, count) as row:
                 _Block(self, row, count, j, width, vectors, last)
@@ -185,7 +199,7 @@ class _Block:
         self.kind = ir.VectorType(self.element, width) if width > 1 else self.element
         self.last = last
         self.mask = None if last is None else first_lanes(self.builder, last, width)
-        parts = _PARTS if rows == 1 else 1
+        parts = _SUMS // vectors if rows == 1 else 1
         zero = ir.Constant(self.kind, None)
         self.sums = [
             [
@@ -219,31 +233,22 @@ class _Block:
                 yield r, v, b.add(at_row, at)
 
     def _add_all(self, i: Any, rows: int, j: Any) -> None:
-        """Emit the sum over the matrices, the second pair as one more of them."""
-        b, g = self.builder, self.given
-        zero = ir.Constant(INTEGER, 0)
-        more = b.icmp_signed(">", g["inner2"], zero)
-        times = b.add(g["times"], b.zext(more, INTEGER))
-        with loop(b, zero, times) as s:
-            first = b.icmp_signed("<", s, g["times"])
-            x = b.select(first, b.gep(g["x"], [b.mul(s, g["x_times"])]), g["x2"])
-            w = b.select(first, b.gep(g["w"], [b.mul(s, g["w_times"])]), g["w2"])
-            row = b.select(first, g["x_row"], g["x2_row"])
-            step = b.select(first, g["x_inner"], ir.Constant(INTEGER, 1))
-            w_row = b.select(first, g["w_inner"], g["w2_inner"])
-            inner = b.select(first, g["inner"], g["inner2"])
-            w = b.gep(w, [j])
+        """Emit the sum over the matrices."""
+        b = self.builder
+        with _pairs(b, self.given) as pair:
+            w = b.gep(pair.w, [j])
             x_rows = [
-                b.gep(x, [b.mul(b.add(i, ir.Constant(INTEGER, r)), row)]) for r in range(rows)
+                b.gep(pair.x, [b.mul(b.add(i, ir.Constant(INTEGER, r)), pair.x_row)])
+                for r in range(rows)
             ]
-            whole = b.and_(inner, ir.Constant(INTEGER, -len(self.sums)))
-            with loop(b, zero, whole, len(self.sums)) as k:
+            whole = b.and_(pair.inner, ir.Constant(INTEGER, -len(self.sums)))
+            with loop(b, ir.Constant(INTEGER, 0), whole, len(self.sums)) as k:
                 for p, part in enumerate(self.sums):
                     at = b.add(k, ir.Constant(INTEGER, p))
-                    self._multiply(part, x_rows, step, w, w_row, at)
+                    self._multiply(part, x_rows, pair.x_step, w, pair.w_step, at)
             if len(self.sums) > 1:
-                with loop(b, whole, inner) as k:
-                    self._multiply(self.sums[0], x_rows, step, w, w_row, k)
+                with loop(b, whole, pair.inner) as k:
+                    self._multiply(self.sums[0], x_rows, pair.x_step, w, pair.w_step, k)
 
     def _multiply(
         self, sums: Any, x_rows: list[Any], step: Any, w: Any, w_row: Any, k: Any
@@ -275,3 +280,85 @@ class _Block:
     def _write(self, value: Any, base: Any, at: Any, v: int) -> None:
         partial = self.last is not None and v == self.vectors - 1
         store(self.builder, value, base, at, self.mask if partial else None)
+
+
+class _Dot:
+    """One number of the result: along what is side by side in memory a vector at a time."""
+
+    def __init__(self, builder: Any, element: Any, given: dict[str, Any], row: Any) -> None:
+        self.builder, self.element = builder, element
+        self.kind = ir.VectorType(element, lanes(element))
+        start = builder.load(builder.gep(given["start"], [builder.mul(row, given["start_row"])]))
+        self.sum = cgutils.alloca_once(builder, element)
+        self.sums = [cgutils.alloca_once(builder, self.kind) for _ in range(2)]
+        builder.store(start, self.sum)
+        for part in self.sums:
+            builder.store(splat(self.kind, 0.0), part)
+        with _pairs(builder, given) as pair:
+            self._add(pair._replace(x=builder.gep(pair.x, [builder.mul(row, pair.x_row)])))
+        total = self._across(builder.fadd(*map(builder.load, self.sums)))
+        total = builder.fadd(total, builder.load(self.sum))
+        store(builder, total, given["out"], builder.mul(row, given["out_row"]))
+
+    def _add(self, pair: _Pair) -> None:
+        b, width, one = self.builder, self.kind.count, ir.Constant(INTEGER, 1)
+        near = b.and_(b.icmp_signed("==", pair.x_step, one), b.icmp_signed("==", pair.w_step, one))
+        done: Any = ir.Constant(INTEGER, 0)
+        for vectors in (2, 1):
+            whole = b.and_(b.sub(pair.inner, done), ir.Constant(INTEGER, -vectors * width))
+            end = b.add(done, b.select(near, whole, ir.Constant(INTEGER, 0)))
+            with loop(b, done, end, vectors * width) as k:
+                for v in range(vectors):
+                    at = b.add(k, ir.Constant(INTEGER, v * width))
+                    self._multiply(self.sums[v], self.kind, pair, at, at)
+            done = end
+        with loop(b, done, pair.inner) as k:
+            x_at, w_at = b.mul(k, pair.x_step), b.mul(k, pair.w_step)
+            self._multiply(self.sum, self.element, pair, x_at, w_at)
+
+    def _multiply(self, to: Any, kind: Any, pair: _Pair, x_at: Any, w_at: Any) -> None:
+        b = self.builder
+        function = declared(b.module, "llvm.fmuladd", [kind], kind, [kind] * 3)
+        x, w = load(b, pair.x, x_at, kind), load(b, pair.w, w_at, kind)
+        b.store(b.call(function, [x, w, b.load(to)]), to)
+
+    def _across(self, vector: Any) -> Any:
+        """Add the lanes of a vector, halves at a time."""
+        b, width, index = self.builder, self.kind.count, ir.IntType(32)
+        while width > 1:
+            width //= 2
+            kind = ir.VectorType(index, width)
+            halves = [
+                b.shuffle_vector(vector, vector, ir.Constant(kind, list(range(at, at + width))))
+                for at in (0, width)
+            ]
+            vector = b.fadd(*halves)
+        return b.extract_element(vector, ir.Constant(index, 0))
+
+
+class _Pair(NamedTuple):
+    """Two matrices that are multiplied: where they begin, and how far apart their numbers are."""
+
+    x: Any
+    w: Any
+    x_row: Any
+    x_step: Any
+    w_step: Any
+    inner: Any
+
+
+@contextmanager
+def _pairs(b: Any, g: dict[str, Any]) -> Iterator[_Pair]:
+    """Emit a loop over the pairs whose products are added, the second kind as one more of them."""
+    zero = ir.Constant(INTEGER, 0)
+    more = b.icmp_signed(">", g["inner2"], zero)
+    with loop(b, zero, b.add(g["times"], b.zext(more, INTEGER))) as s:
+        first = b.icmp_signed("<", s, g["times"])
+        yield _Pair(
+            b.select(first, b.gep(g["x"], [b.mul(s, g["x_times"])]), g["x2"]),
+            b.select(first, b.gep(g["w"], [b.mul(s, g["w_times"])]), g["w2"]),
+            b.select(first, g["x_row"], g["x2_row"]),
+            b.select(first, g["x_inner"], ir.Constant(INTEGER, 1)),
+            b.select(first, g["w_inner"], g["w2_inner"]),
+            b.select(first, g["inner"], g["inner2"]),
+        )

@@ -8,6 +8,7 @@ from sysid.kernels.drivers import recurrence
 from sysid.kernels.elementary import activate, compiled, times_slope
 from sysid.kernels.matrices import product
 from sysid.kernels.products import add_outer, add_rows, same, set_product
+from sysid.kernels.segments import Roles
 
 
 class NetworkTape(NamedTuple):
@@ -41,13 +42,13 @@ class NetworkGradients(NamedTuple):
     y: Any
     layers: Any
     direct_t: Any  # (n, m)
-    linear_t: Any  # (n, lags * n)
+    linear_t: Any  # (n, lags * n), padded to whole vectors
     given_t: Any  # (H_1, m)
-    entry_t: Any  # (H_1, lags * n)
+    entry_t: Any  # (H_1, lags * n), padded alike
     weights_t: Any  # tuple of (H_i, H_(i-1)), and at last (n, H_last)
     code: int
     d_y: Any  # as y; starts as the gradient of the loss by y
-    d_phi: Any  # (1, B * lags * n)
+    d_phi: Any  # (1, B * lags * n), padded alike
     d_layers: Any  # tuple of (piece, B * H_i), by what s is taken of
     d_v: Any  # as v, or no rows
     sums: Any  # (1, numbers): as ``add_entering`` has them of y and of h_1, W as they are, b_i
@@ -120,8 +121,11 @@ def _collect(tape: Any, t: int, steps: int, b0: int, b1: int) -> None:
             )  # fmt: skip
 
 
-recurrence(NetworkTape, prepare=_prepare, step=_step)
-recurrence(NetworkGradients, step_back=_step_back, collect=_collect)
+recurrence(NetworkTape, Roles(("v", "layers"), ("y",)), prepare=_prepare, step=_step)
+recurrence(
+    NetworkGradients, Roles(("v", "layers"), ("y",), "d_y", ("d_y",), ("d_layers", "d_phi"), "d_v"),
+    step_back=_step_back, collect=_collect,
+)  # fmt: skip
 
 
 class LinearTape(NamedTuple):
@@ -171,8 +175,11 @@ def _linear_collect(tape: Any, t: int, steps: int, b0: int, b1: int) -> None:
             set_product(tape.d_v, t + i, None, tape.d_y, after + i, tape.direct_t, 1, b0, b1)
 
 
-recurrence(LinearTape, prepare=_linear_prepare, step=_linear_step)
-recurrence(LinearGradients, step_back=_linear_step_back, collect=_linear_collect)
+recurrence(LinearTape, Roles(("v",), ("y",)), prepare=_linear_prepare, step=_linear_step)
+recurrence(
+    LinearGradients, Roles(("v",), ("y",), "d_y", ("d_y",), ("d_phi",), "d_v"),
+    step_back=_linear_step_back, collect=_linear_collect,
+)  # fmt: skip
 
 
 @compiled
@@ -209,12 +216,8 @@ def hand_back(
     width = d_y.shape[1]
     given = (d_y, after * width + b0 * n, n, 1, 0)
     size, w = (b1 - b0, past, n, 1), (linear_t, 0, past, 0)
-    if width == n or past == n:
-        place = (d_y, t * width + b0 * n, n)
-        product(place, place, size, given, w, more, more_w)
-        return
     product((d_phi, b0 * past, past), None, size, given, w, more, more_w)
-    for lag in range(past // n):
+    for lag in range(after - t):
         for b in range(b0, b1):
             for j in range(n):
                 d_y[t + lag, b * n + j] += d_phi[0, b * past + lag * n + j]

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from sysid.kernels.drivers import recurrence
 from sysid.kernels.elementary import activate, times_slope
 from sysid.kernels.products import add_outer, add_product, add_rows, same, set_product
+from sysid.kernels.segments import Roles
 from sysid.kernels.vectors import Real, elementwise
 
 
@@ -68,5 +69,8 @@ def _collect(tape: Any, t: int, steps: int, b0: int, b1: int) -> None:
         set_product(tape.d_u, t, None, tape.d, 0, tape.v_t, steps, b0, b1)
 
 
-recurrence(RNNTape, prepare=_prepare, step=_step)
-recurrence(RNNGradients, step_back=_step_back, collect=_collect)
+recurrence(RNNTape, Roles(("u",), ("h",)), prepare=_prepare, step=_step)
+recurrence(
+    RNNGradients, Roles(("u",), ("h",), "d_out", ("d_h",), ("d",), "d_u"),
+    step_back=_step_back, collect=_collect,
+)  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -77,7 +78,7 @@ def split(sums: Array, *shapes: tuple[int, ...]) -> Iterator[Array]:
     total = sums.sum(0) if len(sums) > 1 else sums[0]
     at = 0
     for shape in shapes:
-        size = int(np.prod(shape))
+        size = math.prod(shape)
         yield total[at : at + size].reshape(shape)
         at += size
 

@@ -145,7 +145,8 @@ class StateSpace(StatefulModel):
     def _run(self, inputs: Tensor, state: Carried) -> tuple[Tensor, Carried]:
         u = inputs.transpose(0, 1)  # time first
         states = self._states(u, state[0])
-        return self._output(states[:-1], u).transpose(0, 1), (states[-1],)
+        before, after = states.split([len(u), 1])
+        return self._output(before, u).transpose(0, 1), (after[0],)
 
     def _trajectory(self, u: Tensor, state: Tensor) -> Tensor:
         return self._states(u.transpose(0, 1), state).transpose(0, 1)
@@ -221,7 +222,7 @@ class StateSpace(StatefulModel):
     def _unlimited(self, x: Tensor, u: Tensor) -> Tensor:
         y: Tensor = self.C(x)
         if self.D is not None:
-            y = y + self.D(u)
+            y = y + (u * self.D.weight[:, 0] if self.nu == 1 else self.D(u))
         if self.g is not None:
             x = self._without_sums(x)
             y = y + self.g(torch.cat([x, u], -1) if self.feedthrough else x)
