@@ -24,8 +24,8 @@ import sysid
 from sysid.kernels.backends import use_backend
 
 LIMITS = """That is on 2 threads, and what the products below could reach at most. They are held by:
-- batch 1: a step waits for the one before, on one thread; at few units it is the time that one
-  product, one tanh and one product take one after another, however few the multiplications.
+- batch 1: a step waits for the one before, in each of two segments; at few units it is the time
+  that one product, one tanh and one product take one after another, however few they multiply.
 - 6 to 20 units: the width. A vector has 16 numbers in float32, and a tanh costs as much as some
   thirty multiplications of a vector, which the GFLOP/s do not count.
 - 32 to 100 units: in float64 the memory that states and gates are kept in until the way back."""
