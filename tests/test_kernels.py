@@ -275,7 +275,7 @@ def short_segments(threads: int) -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {"_WORK": 1, "_SHORTEST": 1, "_LONGEST": 4}.items():
+        for name, value in {"_WORK": 1, "_WORK_IN_TIME": 1, "_LONGEST": 4}.items():
             patch.setattr(drivers, name, value)
         try:
             yield

@@ -31,7 +31,10 @@ from sysid.kernels.threads import side_by_side
 _WORK = 200_000  # multiplications below which a second thread costs more than it brings
 _CACHED = 1 << 15  # numbers of a piece of samples that are still in the cache at its end
 _LONGEST = 64  # piece
-_SHORTEST = 8  # segment of a record, in pieces
+# Cut in time, a record must bring each thread so much, and its steps are worth more the less they
+# multiply: what one number waits for another is as long as these multiplications.
+_WORK_IN_TIME = 10_000_000
+_WAIT = 1_000
 
 _roles: dict[type, Roles] = {}
 
@@ -151,7 +154,8 @@ def plan(steps: int, batch: int, work: int, width: int) -> Plan:
     rows = [block * (blocks * i // threads) for i in range(threads)] + [batch]
     piece = _CACHED // max(1, width * -(-batch // threads))
     piece = max(1, min(piece, _LONGEST, steps))
-    parts = 1 if threads > 1 else max(1, min(most, steps // (_SHORTEST * piece)))
+    parts = min(torch.get_num_threads(), steps * batch * (work + _WAIT) // _WORK_IN_TIME + 1)
+    parts = 1 if threads > 1 else max(1, min(parts, steps // piece))
     time = [piece * (steps // piece * i // parts) for i in range(parts)] + [steps]
     return Plan(piece, rows, time)
 
