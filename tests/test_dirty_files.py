@@ -395,9 +395,27 @@ CASES: dict[str, tuple[str, bytes, dict[str, Any], Readable | str]] = {
         {"sampling_time": 0.05},
         "sampling_time must be that of the time stamps, got 0.05 s where column 't' has 0.5 s",
     ),
+    "a sampling time in seconds beside stamps in milliseconds": (
+        "a.csv",
+        b"t;u1;y1\nms;V;m\n0;1;2\n20;3;4\n40;5;6\n",
+        {"sampling_time": 0.02},
+        Readable([1, 3, 5], [2, 4, 6], 0.02),
+    ),
     # Arrays
     "complex numbers": ("a.mat", mat(u1=U, y1=np.array(Y) * 1j), {}, "real numbers, got complex"),
     "text in an array": ("a.npz", npz(u1=U, y1=np.array(["a", "b", "c"])), {}, "got text"),
+    "text in bytes": (
+        "a.npz",
+        npz(u1=U, y1=np.array([b"a", b"b", b"c"])),
+        {},
+        "real numbers, got text",
+    ),
+    "dates as outputs": (
+        "a.parquet",
+        parquet(pd.DataFrame({"u1": U, "y1": pd.date_range("2026-01-01", periods=len(U))})),
+        {"u": ["u1"], "y": ["y1"]},
+        "column 'y1' must hold numbers, got dates; use it as time",
+    ),
     "a sparse matrix": ("a.mat", mat(u1=U, y1=csc_matrix(np.eye(3))), {}, "got objects"),
     "a cube": (
         "a.npz",

@@ -195,7 +195,10 @@ def test_a_multisine_has_the_lines_at_both_ends_of_its_band() -> None:
 
 
 def test_a_limit_is_named_in_the_unit_of_what_was_given() -> None:
-    with pytest.raises(ValueError, match="below 1 of Nyquist, got 2"):
+    advice = "it is a fraction of Nyquist without sampling_time, and in Hz with it"
+    with pytest.raises(ValueError, match=f"below 1 of Nyquist, got 2.0; {advice}"):
         excitation.filtered_noise(100, cutoff=2.0)
     with pytest.raises(ValueError, match="below 5 Hz, got 7"):
         excitation.filtered_noise(100, cutoff=7.0, sampling_time=0.1)
+    with pytest.raises(ValueError, match="sampling_time must be"):
+        excitation.filtered_noise(100, cutoff=1.0, sampling_time=0.0)

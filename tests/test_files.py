@@ -82,13 +82,14 @@ def test_matlab_v5_and_v73_matrices(tmp_path) -> None:  # type: ignore[no-untype
 def test_a_mat_file_of_version_4_is_read_as_by_scipy(kind, tmp_path) -> None:  # type: ignore[no-untyped-def]
     path = tmp_path / "a.mat"
     u, y = (10 * RNG.random((7, 2))).astype(kind), np.arange(7).astype(kind)
-    others = {"note": "x", "mixed": u * 1j, "holes": csc_matrix(np.eye(3))}
+    others = {"note": "x", "mixed": u * 1j, "holes": csc_matrix(np.eye(3)), "none": u[:0]}
     savemat(path, {"u": u, "y": y} | others, format="4")
     assert_array_equal(read(path).u, u)
     assert_array_equal(read(path).y[:, 0], y)
     found = read_arrays(path)
     assert [found[name].dtype.kind for name in ("note", "mixed")] == ["U", "c"]
     assert found["holes"] is None
+    assert found["none"].shape == (0, 2)
     whole = path.read_bytes()
     for size in (len(whole) - 1, 10):
         path.write_bytes(whole[:size])

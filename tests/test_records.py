@@ -53,6 +53,15 @@ def test_equality_pickling_and_replace() -> None:
     assert FULL.replace(name="b") != FULL
     assert FULL.replace(u=None, u_names=None, u_units=None).nu == 0
     assert FULL != 3
+    holes = FULL.replace(y=np.where(FULL.y > 5, np.nan, FULL.y))
+    assert holes == pickle.loads(pickle.dumps(holes))
+    assert holes != FULL
+
+
+def test_columns_side_by_side_in_memory_become_rows() -> None:
+    record = Record(np.asfortranarray(FULL.u), None)
+    assert record.u.flags.c_contiguous
+    assert_array_equal(record.u, FULL.u)
 
 
 def test_a_memory_map_stays_on_disk(tmp_path) -> None:  # type: ignore[no-untyped-def]

@@ -30,19 +30,18 @@ def free_memory() -> int:
     return free
 
 
-def refuse_too_large(what: str, needed: float, hint: str, free: int | None = None) -> None:
+def refuse_too_large(what: str, needed: float, hint: str) -> None:
     """Raise if something needs more memory than there is.
 
     Args:
         what: what it is, for the message.
         needed: estimated bytes.
         hint: what to do about it.
-        free: bytes there are; those of the machine if ``None``.
 
     Raises:
         ValueError: with the estimate and what is free.
     """
-    free = free_memory() if free is None else free
+    free = free_memory()
     if needed > free:
         raise ValueError(
             f"{what} must fit in memory, got an estimate of {gigabytes(needed)} where "
