@@ -28,6 +28,7 @@ def test_contract_of_every_system(name: str) -> None:
     assert not np.array_equal(record.u, generate(name, 300, seed=3).u)
     noisy = generate(name, 300, seed=2, noise=0.1)
     np.testing.assert_array_equal(noisy.u, record.u)
+    assert noisy == generate(name, 300, seed=2, noise=0.1)
     # The noise of 300 samples has a deviation within 4 standard errors of what was asked.
     ratio = (noisy.y - record.y).std() / record.y.std()
     assert ratio == pytest.approx(0.1, rel=4 / np.sqrt(2 * 300))
