@@ -401,6 +401,13 @@ CASES: dict[str, tuple[str, bytes, dict[str, Any], Readable | str]] = {
         {"sampling_time": 0.02},
         Readable([1, 3, 5], [2, 4, 6], 0.02),
     ),
+    "a comma in quotes where a field is missing": (
+        "a.csv",
+        b'u1,y1,z1\n1,2,3\n"1,5",2\n3,4,5\n',
+        {},
+        "line 3 must have 3 fields, got 2",
+    ),
+    "blank lines alone": ("a.csv", b"\n\n", {}, "a.csv: it holds no lines with data"),
     # Arrays
     "complex numbers": ("a.mat", mat(u1=U, y1=np.array(Y) * 1j), {}, "real numbers, got complex"),
     "text in an array": ("a.npz", npz(u1=U, y1=np.array(["a", "b", "c"])), {}, "got text"),

@@ -10,6 +10,7 @@ from scipy import integrate, signal
 
 from sysid.data import systems
 from sysid.data.differential import cascaded_tanks, duffing, motor
+from sysid.data.excitation import filtered_noise
 from sysid.data.systems import SYSTEMS, generate, linear, static, wiener_hammerstein
 
 
@@ -310,6 +311,19 @@ def test_no_cut_off_frequency_is_above_that_of_nyquist() -> None:
             wiener_hammerstein(
                 **{"cutoff": 100.0, "stopband": 200.0, name: 500.0}, sampling_time=1e-3
             )
+
+
+def test_the_linear_system_is_sampled_twice_a_second() -> None:
+    assert linear().sampling_time == 0.5
+
+
+def test_noise_for_a_wiener_hammerstein_system_ends_at_ten_kilohertz_or_below_nyquist() -> None:
+    for sampling_time, edge in ((1 / 51_200, 10e3), (1 / 20_000, 8e3)):
+        u = wiener_hammerstein(500, sampling_time=sampling_time, seed=1).u
+        noise = filtered_noise(
+            500, cutoff=edge, amplitude=0.64, sampling_time=sampling_time, seed=1
+        )
+        np.testing.assert_array_equal(u[:, 0], noise[:500])
 
 
 def test_an_input_of_a_wrong_shape_is_shown_its_own() -> None:
