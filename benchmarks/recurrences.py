@@ -22,12 +22,14 @@ from torch import Tensor, nn
 
 import sysid
 from sysid.kernels.backends import use_backend
+from sysid.kernels.vectors import BYTES
 
-LIMITS = """That is on 2 threads, and what the products below could reach at most. They are held by:
+LIMITS = f"""That is on 2 threads, and what the products below could reach at most. They are held
+by:
 - batch 1: a step waits for the one before, in each of two segments; at few units it is the time
   that one product, one tanh and one product take one after another, however few they multiply.
-- 6 to 20 units: the width. A vector has 16 numbers in float32, and a tanh costs as much as some
-  thirty multiplications of a vector, which the GFLOP/s do not count.
+- 6 to 20 units: the width. A vector has {BYTES // 4} numbers in float32, and a tanh costs as much
+  as some thirty multiplications of a vector, which the GFLOP/s do not count.
 - 32 to 100 units: in float64 the memory that states and gates are kept in until the way back."""
 
 Step = Callable[[], object]
