@@ -34,6 +34,14 @@ def test_protocol(name: str, train: int, tests: list[int], n_init: int, step: fl
     assert benchmark.train[0].sampling_time == pytest.approx(step, rel=1e-4)
     assert [np.std(r.y[n_init:]) for r in benchmark.test] == pytest.approx(std, rel=1e-3)
     assert len({r.name for r in benchmark.test}) == len(tests)
+    channels = {
+        "wiener_hammerstein": ("input", "V", "output", "V"),
+        "silverbox": ("input", "V", "output", "V"),
+        "cascaded_tanks": ("pump", "V", "level", "V"),
+        "emps": ("force", "V", "position", "m"),
+    }
+    for r in (*benchmark.train, *benchmark.test):
+        assert (*r.u_names, *r.u_units, *r.y_names, *r.y_units) == channels[name]
 
 
 def test_wrong_names_and_folders(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
