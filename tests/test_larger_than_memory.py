@@ -122,6 +122,7 @@ def test_a_parquet_file_becomes_a_memory_mapped_record(tmp_path) -> None:  # typ
     record = sysid.generate("linear", 1000, noise=0.1)
     sysid.write(record, tmp_path / "plain.parquet")
     frame = pd.read_parquet(tmp_path / "plain.parquet")
+    frame["t"] += 70.0  # the clock ran before
     frame.to_parquet(tmp_path / "groups.parquet", row_group_size=170)
     names = {"u": record.u_names, "y": record.y_names}
     again = map_parquet(tmp_path / "groups.parquet", tmp_path / "a", **names, time="t")
