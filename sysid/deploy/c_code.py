@@ -31,7 +31,7 @@ C_ACTIVATIONS = {
     "gelu": "N(0.5) * v * (1 + F(erf)(v * N(0.70710678118654752440)))",
     "silu": "v / (1 + F(exp)(-v))",
     "elu": "v > 0 ? v : F(expm1)(v)",
-    "softplus": "v > 20 ? v : F(log1p)(F(exp)(v))",
+    "softplus": "(v > 0 ? v : 0) + F(log1p)(F(exp)(-F(fabs)(v)))",
 }
 """The activations that C code has, by name."""
 

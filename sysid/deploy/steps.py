@@ -58,7 +58,7 @@ def _activate(code: int, a: Array, n: int) -> None:
         elif code == _ELU:
             a[j] = v if v > 0 else math.expm1(v)
         elif code == _SOFTPLUS:
-            a[j] = v if v > 20 else math.log1p(math.exp(v))  # torch's threshold
+            a[j] = max(v, 0.0) + math.log1p(math.exp(-abs(v)))
 
 
 @_compiled

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from sysid.kernels.reference import SOFTPLUS_THRESHOLD
 from sysid.models.model import Carried, GapTolerant, Model, check_choice, check_count
 from sysid.models.sensitivities import Block, row_jacobian
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "tanh": nn.Tanh,
     "sigmoid": nn.Sigmoid,
     "relu": nn.ReLU,
     "gelu": nn.GELU,
     "silu": nn.SiLU,
     "elu": nn.ELU,
-    "softplus": nn.Softplus,
+    "softplus": partial(nn.Softplus, threshold=SOFTPLUS_THRESHOLD),
 }
 
 
