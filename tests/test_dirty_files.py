@@ -143,7 +143,7 @@ CASES: dict[str, tuple[str, bytes, dict[str, Any], Readable | str]] = {
         {},
         Readable(),
     ),
-    "nul bytes": ("a.csv", PLAIN + b"1\x00,2\n", {}, "it holds NUL bytes"),
+    "nul bytes": ("a.csv", PLAIN + b"1\x00,2\n", {}, "a.csv: it is not text: it holds NUL bytes"),
     "binary": ("a.csv", bytes(range(1, 256)) * 20, {}, "must be"),
     "a spreadsheet called csv": ("a.csv", b"PK\x03\x04\x14\x00\x06\x00" + b"x" * 99, {}, "NUL"),
     # Numbers
@@ -406,6 +406,18 @@ CASES: dict[str, tuple[str, bytes, dict[str, Any], Readable | str]] = {
         b'u1,y1,z1\n1,2,3\n"1,5",2\n3,4,5\n',
         {},
         "line 3 must have 3 fields, got 2",
+    ),
+    "a note between the names and the numbers": (
+        "a.csv",
+        b"u1,y1\na note\n1,2\n3,4\n5,6\n",
+        {},
+        "line 2 must have 2 fields, got 1",
+    ),
+    "a unit that is a text": (
+        "a.csv",
+        b"u1,y1\nV,seventeen letters\n1,2\n3,4\n5,6\n",
+        {},
+        "line 2 must hold units or numbers, got 'seventeen letters'",
     ),
     "blank lines alone": ("a.csv", b"\n\n", {}, "a.csv: it holds no lines with data"),
     # Arrays

@@ -81,5 +81,8 @@ def test_a_memory_map_is_scaled_in_pieces(tmp_path, monkeypatch) -> None:  # typ
     on_disk = np.memmap(tmp_path / "u", np.float64, "w+", shape=U.shape)
     on_disk[:] = U
     assert_allclose(Scaling(2, 1).fit_([Record(on_disk, Y)]).u_scale, U.std(0))
-    with pytest.raises(ValueError, match="needs everything in memory"):
+    with pytest.raises(
+        ValueError,
+        match=r'scaler must be "standard".*, got "robust", which needs everything in memory',
+    ):
         Scaling(2, 1).fit_([Record(on_disk, Y)], u="robust")

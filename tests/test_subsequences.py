@@ -74,6 +74,12 @@ def test_the_report_accounts_for_what_was_dropped() -> None:
     ]
 
 
+def test_a_precision_alone_converts() -> None:
+    u, y = Subsequences(Record(np.arange(9.0), np.arange(9.0)), 4, dtype=torch.float32)[2]
+    assert u.dtype == y.dtype == torch.float32
+    assert_array_equal(u[:, 0], [2, 3, 4, 5])
+
+
 def test_windows_are_views() -> None:
     record = Record(np.arange(9.0), np.arange(9.0))
     u, _ = Subsequences(record, 4)[2]

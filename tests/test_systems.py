@@ -78,6 +78,15 @@ def test_static_equals_its_formula() -> None:
     assert record.u_units == ("ohm", "rad/s", "H", "uF")
 
 
+def test_static_inputs_fill_their_ranges() -> None:
+    u = static(20_000).u
+    low, high = np.array([0, 40 * np.pi, 0, 1]), np.array([100, 560 * np.pi, 1, 11])
+    assert (u >= low).all()
+    assert (u <= high).all()
+    np.testing.assert_allclose((u.min(0) - low) / (high - low), 0, atol=1e-3)
+    np.testing.assert_allclose((high - u.max(0)) / (high - low), 0, atol=1e-3)
+
+
 def test_tank_levels_stay_in_the_tanks_and_the_overflow_is_reached() -> None:
     y = cascaded_tanks(3000, seed=0).y
     assert y.min() >= 0.0
