@@ -483,7 +483,7 @@ def test_a_dirty_file(case: str, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_bytes(content)
     if isinstance(expected, str):
-        with pytest.raises(ValueError, match=expected) as caught:
+        with pytest.raises(ValueError, match=rf"(?<!\w){expected}(?!\w)") as caught:
             read(path, **arguments)
         assert "\n" not in str(caught.value)
         assert str(path) in str(caught.value)
