@@ -316,7 +316,7 @@ def of_length(name: str, t: int, b: int, h: int, lags: int = 2) -> list[tuple[in
 
 @pytest.mark.parametrize("name", CALLS)
 class TestARecordCutInTime:
-    @each_size
+    @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(
         seed=st.integers(0, 2**31), steps=st.integers(8, 90), batch=st.integers(1, 3),
         units=st.integers(1, 9), lags=st.integers(1, 6), single=st.booleans(),
