@@ -31,8 +31,8 @@ from sysid.kernels.threads import side_by_side
 _WORK = 200_000  # multiplications below which a second thread costs more than it brings
 _CACHED = 1 << 15  # numbers of a piece of samples that are still in the cache at its end
 _LONGEST = 64  # piece
-# Cut in time, a record must bring each thread so much, and its steps are worth more the less they
-# multiply: what one number waits for another is as long as these multiplications.
+# Multiplications for each thread below which cutting a record in time costs more than it brings,
+# and as how many of them each step counts for what its numbers wait for each other.
 _WORK_IN_TIME = 10_000_000
 _WAIT = 1_000
 
@@ -150,7 +150,7 @@ def plan(steps: int, batch: int, work: int, width: int) -> Plan:
     # In whole blocks of rows, as the matrix products have them.
     block = 8 if batch >= 8 * threads else 4
     blocks = -(-batch // block)
-    threads = min(threads, blocks)
+    threads = max(1, min(threads, blocks))
     rows = [block * (blocks * i // threads) for i in range(threads)] + [batch]
     piece = _CACHED // max(1, width * -(-batch // threads))
     piece = max(1, min(piece, _LONGEST, steps))
