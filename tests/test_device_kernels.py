@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_kernels import ACTIVATIONS, CLOSE, draw, pairs
+from test_kernels import ACTIVATIONS, CLOSE, draw, pairs, tame
 from torch import Tensor
 
 from sysid.kernels import backends, functions, reference
@@ -83,7 +83,7 @@ def test_equals_the_reference(
     for i in range(sizes["hidden"]):
         shapes += [(h + i, width), (h + i,)]
         width = h + i
-    arguments = draw(sizes, dtype, *shapes, (n, width), (n,))
+    arguments = tame(draw(sizes, dtype, *shapes, (n, width), (n,)), activation)
     close(
         outcome("auto", arguments, linear, activation),
         outcome("reference", arguments, linear, activation),
@@ -118,7 +118,7 @@ both = ["y", "values"]
 forward = [*both, "entry", "linear", "between", "biases", "last"]
 back = [*both, "d_y", "d_values", "entry_t", "linear_t", "between_t", "last_t"]
 for loop, arrays in ((device_loops.forward, forward), (device_loops.back, back)):
-    for real, layers, code in (("*fp32", 2, 0), ("*fp64", 1, 4), ("*fp32", 0, 0)):
+    for real, layers, code in (("*fp32", 2, 0), ("*fp64", 1, 4), ("*fp32", 0, 0), ("*fp32", 1, 5)):
         sizes = dict(N=2, OUT=2, PAST=16, H=32, LAYERS=layers, CODE=code)
         signature = dict.fromkeys(arrays, real) | dict.fromkeys(["steps", "batch", "lags"], "i32")
         signature |= dict.fromkeys(sizes, "constexpr")

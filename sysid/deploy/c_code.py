@@ -32,6 +32,7 @@ C_ACTIVATIONS = {
     "silu": "v / (1 + F(exp)(-v))",
     "elu": "v > 0 ? v : F(expm1)(v)",
     "softplus": "(v > 0 ? v : 0) + F(log1p)(F(exp)(-F(fabs)(v)))",
+    "sinh": "F(sinh)(v)",
 }
 """The activations that C code has, by name."""
 

@@ -13,7 +13,7 @@ from sysid.deploy.weights import Chain
 Names = list[str]
 
 _OPERATORS = {"tanh": "Tanh", "sigmoid": "Sigmoid", "relu": "Relu", "gelu": "Gelu", "elu": "Elu"}
-_OPERATORS |= {"softplus": "Softplus"}
+_OPERATORS |= {"softplus": "Softplus", "sinh": "Sinh"}
 
 
 class Graph:

@@ -30,7 +30,7 @@ Step = Callable[[Array, Array, Array, Array, Array, Sizes, Array, Array], bool]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_TANH, _SIGMOID, _RELU, _GELU, _SILU, _ELU, _SOFTPLUS = range(len(ACTIVATIONS))
+_TANH, _SIGMOID, _RELU, _GELU, _SILU, _ELU, _SOFTPLUS, _SINH = range(len(ACTIVATIONS))
 
 
 def _compiled(function: F) -> F:
@@ -59,6 +59,8 @@ def _activate(code: int, a: Array, n: int) -> None:
             a[j] = v if v > 0 else math.expm1(v)
         elif code == _SOFTPLUS:
             a[j] = max(v, 0.0) + math.log1p(math.exp(-abs(v)))
+        elif code == _SINH:
+            a[j] = math.sinh(v)
 
 
 @_compiled

@@ -16,7 +16,7 @@ BACKENDS = ("auto", "fused", "reference")
 DEVICE_WIDTH = 128  # neurons of a layer whose weights one program keeps at hand
 
 #: By the numbers that compiled code knows them by.
-COMPILED_ACTIVATIONS = ("tanh", "sigmoid", "relu", "elu", "softplus")
+COMPILED_ACTIVATIONS = ("tanh", "sigmoid", "relu", "elu", "softplus", "sinh")
 
 _chosen = ["auto"]
 _warned: set[str] = set()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-# tanh 0, sigmoid 1, relu 2, elu 3, softplus 4: the places in COMPILED_ACTIVATIONS.
+# tanh 0, sigmoid 1, relu 2, elu 3, softplus 4, sinh 5: the places in COMPILED_ACTIVATIONS.
 
 
 @triton.jit
@@ -26,8 +26,11 @@ def _activated(x, CODE: tl.constexpr):
         y = tl.where(x < 0, 0, x)
     elif CODE == 3:
         y = tl.where(x < 0, e - 1, x)
-    else:
+    elif CODE == 4:
         y = tl.where(x < 0, 0, x) + tl.log(1 + e)
+    else:
+        s = (1 / e - e) / 2
+        y = tl.where(x < 0, -s, s)
     return y
 
 
@@ -41,8 +44,10 @@ def _slope(y, CODE: tl.constexpr):
         d = tl.where(y > 0, 1, y * 0)
     elif CODE == 3:
         d = tl.where(y > 0, 1, y + 1)
-    else:
+    elif CODE == 4:
         d = 1 - tl.exp(-y)
+    else:
+        d = tl.sqrt(1 + y * y)
     return d
 
 

@@ -27,7 +27,7 @@ OPTIONS = {
 #: Decorates a compiled function: cached on disk, and without the interpreter's lock.
 compiled: Callable[[Any], Any] = numba.njit(cache=True, nogil=True, **OPTIONS)
 
-TANH, SIGMOID, RELU, ELU, SOFTPLUS = range(5)
+TANH, SIGMOID, RELU, ELU, SOFTPLUS, SINH = range(6)
 ACTIVATION_CODES = {name: code for code, name in enumerate(COMPILED_ACTIVATIONS)}
 
 
@@ -101,6 +101,14 @@ def elu(x: Real) -> Real:
     return choose(x < 0.0, expm1_negative(-abs(x)), x)
 
 
+def sinh(x: Real) -> Real:
+    """Return ``(exp(x) - exp(-x)) / 2``, with a small relative error down to ``x = 0``."""
+    p, scale = exp_parts(-abs(x))
+    e, m = scale * p + scale, scale * p + (scale - 1.0)  # exp(-|x|), and 1 less
+    s = 0.5 * (m + m / e)  # -sinh |x|
+    return choose(x < 0.0, s, -s)
+
+
 @elementwise
 def _tanh(x: Real) -> Real:
     return tanh(x)
@@ -124,6 +132,11 @@ def _elu(x: Real) -> Real:
 @elementwise
 def _softplus(x: Real) -> Real:
     return softplus(x)
+
+
+@elementwise
+def _sinh(x: Real) -> Real:
+    return sinh(x)
 
 
 @elementwise
@@ -151,6 +164,12 @@ def _by_softplus(d: Real, y: Real) -> Real:
     return -d * expm1_negative(-y)
 
 
+@elementwise
+def _by_sinh(d: Real, y: Real) -> Real:
+    size = abs(y)
+    return d * choose(size > 1e9, size, (1.0 + y * y).sqrt())  # y * y may be infinite
+
+
 @compiled
 def activate(code: int, x: Any, t: int, a: int, c: int) -> None:
     """Replace ``x[t, a:c]`` by its activation."""
@@ -162,8 +181,10 @@ def activate(code: int, x: Any, t: int, a: int, c: int) -> None:
         _relu(a, c, (x,), (t,), (x,), (t,))
     elif code == ELU:
         _elu(a, c, (x,), (t,), (x,), (t,))
-    else:
+    elif code == SOFTPLUS:
         _softplus(a, c, (x,), (t,), (x,), (t,))
+    else:
+        _sinh(a, c, (x,), (t,), (x,), (t,))
 
 
 @compiled
@@ -177,5 +198,7 @@ def times_slope(code: int, y: Any, t: int, d: Any, s: int, a: int, c: int) -> No
         _by_relu(a, c, (d, y), (s, t), (d,), (s,))
     elif code == ELU:
         _by_elu(a, c, (d, y), (s, t), (d,), (s,))
-    else:
+    elif code == SOFTPLUS:
         _by_softplus(a, c, (d, y), (s, t), (d,), (s,))
+    else:
+        _by_sinh(a, c, (d, y), (s, t), (d,), (s,))

@@ -19,6 +19,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu,
     "elu": nn.functional.elu,
     "softplus": partial(nn.functional.softplus, threshold=SOFTPLUS_THRESHOLD),
+    "sinh": torch.sinh,
     "silu": nn.functional.silu,
     "gelu": nn.functional.gelu,
 }

@@ -97,6 +97,12 @@ class Real:
         function = declared(self.builder.module, "llvm.fabs", [kind], kind, [kind])
         return Real(self.builder, self.builder.call(function, [self.value]))
 
+    def sqrt(self) -> Real:
+        """Return the square root."""
+        kind = self.value.type
+        function = declared(self.builder.module, "llvm.sqrt", [kind], kind, [kind])
+        return Real(self.builder, self.builder.call(function, [self.value]))
+
     def __lt__(self, other: Real | float) -> Any:
         return self.builder.fcmp_ordered("<", self.value, self.of(other))
 

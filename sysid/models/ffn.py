@@ -14,6 +14,15 @@ from sysid.kernels.reference import SOFTPLUS_THRESHOLD
 from sysid.models.model import Carried, GapTolerant, Model, check_choice, check_count
 from sysid.models.sensitivities import Block, row_jacobian
 
+
+class Sinh(nn.Module):
+    """The hyperbolic sine."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``sinh(x)``."""
+        return torch.sinh(x)
+
+
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "tanh": nn.Tanh,
     "sigmoid": nn.Sigmoid,
@@ -22,6 +31,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "silu": nn.SiLU,
     "elu": nn.ELU,
     "softplus": partial(nn.Softplus, threshold=SOFTPLUS_THRESHOLD),
+    "sinh": Sinh,
 }
 
 
@@ -58,7 +68,7 @@ class FFN(GapTolerant, Model):
         hidden_sizes: neurons of each hidden layer.
         output_size: number of outputs.
         activation: one of ``tanh``, ``sigmoid``, ``relu``, ``gelu``, ``silu``, ``elu``,
-            ``softplus``.
+            ``softplus``, ``sinh``.
 
     Raises:
         TypeError: for a size that is not a whole number.
