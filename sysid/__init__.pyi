@@ -19,6 +19,7 @@ from .data.regressors import narx_regressors as narx_regressors
 from .data.regressors import regressor_names as regressor_names
 from .data.scaling import Scaling as Scaling
 from .data.splitting import split_experiments as split_experiments
+from .data.splitting import split_range as split_range
 from .data.splitting import split_time as split_time
 from .data.subsequences import Subsequences as Subsequences
 from .data.systems import generate as generate

@@ -1,10 +1,12 @@
-"""Splits into training and validation: by time with a gap, or by experiment; never shuffled."""
+"""Splits into training and validation: by time with a gap, by experiment or by range of outputs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sysid.data.records import Record, as_records
+import numpy as np
+
+from sysid.data.records import Array, Record, as_records
 
 
 def split_time(
@@ -90,3 +92,59 @@ def split_experiments(
         [r for i, r in enumerate(pool) if i not in held],
         [r for i, r in enumerate(pool) if i in held],
     )
+
+
+def split_range(
+    records: Record | Iterable[Record], share: float, shortest: int
+) -> tuple[list[Record], list[Record]]:
+    """Hold out the outputs beyond a range, to see what a model makes of what it never saw.
+
+    Train on the first list, simulate the second and score it: of several models, the one with the
+    smallest error there is the one to trust beyond the data, trained again on all of them.
+
+    Args:
+        records: the experiments.
+        share: of the largest distance of each output from its mean, in (0, 1): within it is the
+            range.
+        shortest: samples of the shortest training record, at least 1; a NARX starts from measured
+            samples, as many as its largest lag.
+
+    Returns:
+        Training records, the stretches in which all outputs are within the range, and validation
+        records, whole but for their outputs: of these only the first ``n_init``, which a
+        simulation starts from, and those beyond the range are left; the others are NaN, as for
+        missing samples.
+
+    Raises:
+        ValueError: if no stretch is long enough.
+
+    Example:
+        >>> level = Record(None, [0.0, 1.0, -1.0, 4.0, 0.0, -4.0, 2.0, -2.0], name="level")
+        >>> train, valid = split_range(level, share=0.6, shortest=2)
+        >>> [r.y[:, 0].tolist() for r in train]
+        [[0.0, 1.0, -1.0], [2.0, -2.0]]
+        >>> valid[0].y[:, 0].tolist()
+        [nan, nan, nan, 4.0, nan, -4.0, nan, nan]
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"share must be between 0 and 1, got {share}")
+    pool = as_records(records)
+    outputs = np.concatenate([r.y for r in pool])
+    middle = np.nanmean(outputs, axis=0)
+    limit = share * np.nanmax(np.abs(outputs - middle), axis=0)
+    train, valid = [], []
+    for record in pool:
+        beyond = (np.abs(record.y - middle) > limit).any(axis=1)
+        train += [record[a:b] for a, b in _stretches(~beyond) if b - a >= shortest]
+        if beyond[record.n_init :].any():
+            kept = beyond | (np.arange(len(record)) < record.n_init)
+            valid.append(record.replace(y=np.where(kept[:, None], record.y, np.nan)))
+    if not train:
+        raise ValueError(f"shortest must leave a stretch within the range, got {shortest} samples")
+    return train, valid
+
+
+def _stretches(inside: Array) -> list[tuple[int, int]]:
+    """Return where each run of true values begins and ends."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]])))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
