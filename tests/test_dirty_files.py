@@ -271,6 +271,18 @@ CASES: dict[str, tuple[str, bytes, dict[str, Any], Readable | str]] = {
         {},
         Readable(),
     ),
+    "names in a comment that begin and end with an X": (
+        "a.csv",
+        csv("#X,uX", "0.5,1", "1.25,2.5", "-3,0.004"),
+        {"u": ["X"], "y": ["uX"]},
+        Readable(),
+    ),
+    "units in brackets of two kinds": (
+        "a.csv",
+        csv("u1,y1", "[kX],(XV)", "0.5,1", "1.25,2.5", "-3,0.004"),
+        {},
+        Readable(units=("kX", "XV")),
+    ),
     "names in a comment": (
         "a.txt",
         csv("# u1 y1", "5.0e-01 1.0e+00", "1.25e+00 2.5e+00", "-3.0e+00 4.0e-03"),

@@ -15,6 +15,7 @@ from scipy.sparse import csc_matrix
 from sysid.data.columns import in_seconds, seconds, unknown_column
 from sysid.data.files import column_names, guess_columns, read, write
 from sysid.data.matlab import read_arrays
+from sysid.data.memory import refuse_swollen
 from sysid.data.records import Record
 from sysid.data.tables import distinct, repeated
 
@@ -63,6 +64,22 @@ def test_foreign_text(delimiter: str, tmp_path) -> None:  # type: ignore[no-unty
     assert_array_equal(record.y, [[2, 3], [np.nan, 4]])
 
 
+def test_settings_beside_the_channels_are_none(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    settings = {name: np.array([7.0]) for name in ("fs", "gain", "offset")}
+    np.savez(tmp_path / "a.npz", u=np.arange(5.0), y=np.arange(5.0) ** 2, **settings)
+    assert_array_equal(read(tmp_path / "a.npz", u=["u"], y=["y"]).y[:, 0], np.arange(5.0) ** 2)
+
+
+def test_what_is_measured_may_be_packed(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    """A thousandfold at most, and less than 0.27 GB however it is packed."""
+    (tmp_path / "packed").write_bytes(bytes(1_000_000))
+    refuse_swollen("it", 0.9e9, tmp_path / "packed")
+    with pytest.raises(ValueError, match="at most 1000 times"):
+        refuse_swollen("it", 1.1e9, tmp_path / "packed")
+    (tmp_path / "packed").write_bytes(b"x")
+    refuse_swollen("it", 1e6, tmp_path / "packed")
+
+
 def test_matlab_v5_and_v73_matrices(tmp_path) -> None:  # type: ignore[no-untyped-def]
     u, y = RNG.standard_normal((30, 2)), RNG.standard_normal((1, 30))
     savemat(tmp_path / "old.mat", {"u": u, "y": y, "fs": 10.0, "note": "x"})
@@ -88,6 +105,7 @@ def test_a_mat_file_of_version_4_is_read_as_by_scipy(kind, tmp_path) -> None:  #
     assert_array_equal(read(path).y[:, 0], y)
     found = read_arrays(path)
     assert [found[name].dtype.kind for name in ("note", "mixed")] == ["U", "c"]
+    assert [found[name].size for name in ("note", "mixed")] == [0, 0]
     assert found["holes"] is None
     assert found["none"].shape == (0, 2)
     whole = path.read_bytes()

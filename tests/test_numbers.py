@@ -12,6 +12,8 @@ import golden
 import pytest
 import torch
 
+from sysid.data import shuffling
+
 TESTS = Path(__file__).parent
 
 
@@ -24,6 +26,22 @@ def test_the_figures_are_those_that_were_kept(case: str) -> None:
     """
     kept = json.loads(golden.FILE.read_text())[case]
     assert golden.train(case)[1] == pytest.approx(kept, rel=1e-9)
+
+
+@pytest.mark.parametrize("case", golden.SIGNALS)
+def test_a_seed_gives_the_signal_that_was_kept(case: str) -> None:
+    """The tolerance is that of the integration of differential equations."""
+    kept = json.loads(golden.FILE.read_text())[case]["figures"]
+    for channel, expected in zip(golden.signal(case), kept, strict=True):
+        assert channel == pytest.approx(expected, rel=1e-6, abs=1e-9)
+
+
+def test_a_seed_gives_the_order_that_was_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shuffling, "_LISTED", 10)  # beyond, positions are encrypted
+    batches = shuffling.shuffled_batches(70, 32, torch.Generator().manual_seed(0))
+    order = torch.cat(list(batches)).tolist()
+    assert sorted(order) == list(range(70))
+    assert order[:8] == [69, 64, 5, 54, 46, 66, 65, 30]
 
 
 @pytest.mark.parametrize("case", golden.CASES)

@@ -161,3 +161,12 @@ def test_both_blocks_of_a_memory_map_are_let_go_of(tmp_path, monkeypatch) -> Non
     monkeypatch.setattr(records, "release", released.append)
     assert [len(piece) for piece in FULL.pieces(5)] == [5, 5]
     assert [id(block) for block in released] == 2 * [id(FULL.u), id(FULL.y)]
+
+
+@pytest.mark.parametrize("overlap", [0, 1, 3])
+def test_pieces_overlap_and_lose_nothing(overlap: int) -> None:
+    record = Record(np.arange(10.0), np.arange(10.0) ** 2, n_init=1)
+    pieces = list(record.pieces(4, overlap))
+    for i, piece in enumerate(pieces):
+        assert piece == record[4 * i : 4 * i + 4 + overlap]
+    assert len(record) == sum(len(piece) - overlap for piece in pieces) + overlap

@@ -56,6 +56,7 @@ def test_rows_are_those_of_the_double_loop(
     frame, target_frame = narx_frame(records, na, nb, nk)
     assert_array_equal(frame.to_numpy(), phi)
     assert list(frame.index) == list(target_frame.index) == index
+    assert frame.index.names == target_frame.index.names == ["record", "k"]
     assert frame.shape[1] == width
 
 

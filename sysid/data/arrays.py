@@ -90,11 +90,12 @@ def stored_record(file: Any) -> StoredRecord | None:
 
 def open_npz(path: Path) -> Table:
     """Return the columns of an .npz archive; a matrix gives one for each of its columns."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(member.file_size for member in archive.infolist())
-        refuse_too_large("the archive unpacked", unpacked, _HINT)
-        refuse_swollen("the archive unpacked", unpacked, path)
+    if not zipfile.is_zipfile(path):  # what numpy says then is how to unpickle it
+        raise ValueError("it is no archive of arrays")
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(member.file_size for member in archive.infolist())
+    refuse_too_large("the archive unpacked", unpacked, _HINT)
+    refuse_swollen("the archive unpacked", unpacked, path)
     with np.load(path, allow_pickle=False) as arrays:
         return _side_by_side({name: arrays[name] for name in arrays.files})
 

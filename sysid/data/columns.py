@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import reprlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,7 +37,8 @@ def column(df: pd.DataFrame, name: str) -> Array:
     if len(bad):
         value = series.iloc[bad[0]]
         raise ValueError(
-            f"column {name!r} must hold numbers, got {value!r} in row {bad[0]}; {_advice(value)}"
+            f"column {name!r} must hold numbers, got {reprlib.repr(value)} in row {bad[0]}; "
+            f"{_advice(value)}"
         )
     values = np.asarray(numbers, dtype=np.float64)
     if len(bad := np.flatnonzero(np.isinf(values))):
@@ -71,7 +73,7 @@ def seconds(df: pd.DataFrame, name: str) -> Array:
             if len(no := np.flatnonzero(np.asarray(dates.isna() & series.notna()))):
                 raise TimeStampError(
                     f"time column {name!r} must hold seconds or dates like 2026-01-31 12:00:00.5, "
-                    f"got {series.iloc[no[0]]!r} in row {no[0]}"
+                    f"got {reprlib.repr(series.iloc[no[0]])} in row {no[0]}"
                 )
             series = dates
     if pd.api.types.is_datetime64_any_dtype(series):

@@ -93,7 +93,7 @@ def write(record: Record, path: str | Path) -> None:
         with replacing(path) as partial:
             writer(record, partial)
     except OSError as error:
-        raise ValueError(f"file must be writable, got {path}: {error.strerror}") from None
+        raise ValueError(f"file must be writable, got {path}: {error.strerror or error}") from None
 
 
 def column_names(path: str | Path) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from sysid.data.arrays import stored_record
-from sysid.data.columns import column, seconds, uniform_step
+from sysid.data.columns import column, seconds, uniform_step, unknown_column
 from sysid.data.records import Array, Record
 from sysid.data.tables import StoredRecord
 
@@ -61,6 +61,10 @@ def map_parquet(
     stored = stored_record(file) or _NOTHING
     if not u and not y:
         u, y = stored.u_names, stored.y_names
+    known = file.schema_arrow.names
+    for name in (*u, *y, *([time] if time else [])):
+        if name not in known:
+            raise ValueError(unknown_column(name, known))
     step = _write_groups(file, folder, {"u": u, "y": y}, time)
     n = file.metadata.num_rows
     units = stored.units

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 
 from sysid.data.atomic import replacing
-from sysid.data.errors import one_line
 
 # The first line of a checkpoint: this, the format's version, and SHA-256 of all that follows.
 _MAGIC = b"sysid checkpoint 1 "
@@ -48,8 +47,10 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise ValueError(f"checkpoint must be whole, got {path}, which is damaged; begin anew")
     try:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ValueError(f"checkpoint must be whole, got {path}: {one_line(error)}") from None
+    except Exception:  # torch's words are many, and advise to load it unsafely
+        raise ValueError(
+            f"checkpoint must be whole, got {path}, which holds more than numbers; begin anew"
+        ) from None
     if not isinstance(state, dict):
         raise ValueError(f"checkpoint must be whole, got {path}, which holds no state")
     return state

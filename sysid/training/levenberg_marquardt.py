@@ -136,7 +136,9 @@ class LevenbergMarquardt:
             bend = equations.solve(ridge, self._curvature(objective, equations, start, step))
         except (np.linalg.LinAlgError, ValueError):  # rounding, or errors that are not finite
             return None
-        if 2 * math.sqrt(scale @ bend**2) <= _BEND * math.sqrt(scale @ step**2):
+        with np.errstate(over="ignore"):  # an endless bend is a large one
+            bends = 2 * math.sqrt(scale @ bend**2) > _BEND * math.sqrt(scale @ step**2)
+        if not bends:
             return step + bend / 2, 0.0
         foretold = -float(step @ (2 * equations.whole_vector + equations.times(step)))
         return step, _FORETOLD * foretold

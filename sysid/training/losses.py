@@ -246,5 +246,5 @@ def flat(
     with torch.no_grad():
         seen = ~torch.isnan(y)
         weights = seen * loss.weights.sqrt() * scale
-        error = torch.where(seen, y_hat - torch.where(seen, y, 0), 0) * weights
+        error = torch.where(seen, y_hat - y, 0) * weights
         return error.flatten(), jacobian.mul_(weights[..., None]).flatten(0, -2)
