@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -21,17 +20,12 @@ from sysid.experiment.config import Config, parse_config
 from sysid.experiment.data import Columns, held_out, load_records
 from sysid.experiment.directory import new_directory, next_directory
 from sysid.experiment.run import Run, train_config
+from sysid.experiment.search import Search
 from sysid.models import Model
-from sysid.models.sensitivities import weight_count
-from sysid.training.trainer import Trainer
 
 TABLE_FILE = "tried.csv"
-# Shares of the time: linear models, a first look at networks, the better half of them, the best
-# two; what is left goes to what is near the best.
-_ROUNDS = (0.08, 0.30, 0.25, 0.20)
 _LAST = 0.10  # kept for the evaluation
 _FRACTION, _SHORT_FRACTION, _SHORT = 0.125, 0.25, 5000
-_PATIENCE = 40  # epochs without a better validation
 _MANY = 1_000_000  # epochs; the time ends a trial
 _MOST_START = 50  # samples to start from, where nothing else is said
 _LEAST: tuple[dict[str, Any], dict[str, Any]] = ({"kind": "ffn", "hidden_sizes": [1]}, {})
@@ -41,10 +35,10 @@ _LEAST: tuple[dict[str, Any], dict[str, Any]] = ({"kind": "ffn", "hidden_sizes":
 class Automatic:
     """What a search found.
 
-    ``model`` is trained; ``config`` trains it again; ``tried`` has a row per candidate, the best
-    first: candidate, weights, epochs, seconds, valid_rmse (over the outputs' standard
-    deviation), stopped_because. ``run`` is the run directory's, ``advice`` what the data looked
-    like at first.
+    ``model`` is trained; ``config`` trains it again; ``tried`` has a row per candidate, the chosen
+    one first, then by error: candidate, weights, epochs, seconds, valid_rmse (over the outputs'
+    standard deviation), stopped_because. ``run`` is the run directory's, ``advice`` what the data
+    looked like at first.
     """
 
     model: Model
@@ -52,176 +46,6 @@ class Automatic:
     tried: pd.DataFrame
     advice: Advice
     run: Run
-
-
-class _Trial:
-    """A candidate under training, which can be left and gone on with."""
-
-    def __init__(
-        self, candidate: Candidate, config: Config, records: list[Record], n_init: int
-    ) -> None:
-        self.candidate, self.config = candidate, config
-        self.reason = ""
-        self.trainer: Trainer | None = None
-        started = time.perf_counter()
-        try:
-            train, valid = held_out(config, records, n_init)
-            model = config.build_model(train[0].nu, train[0].ny)
-            self.trainer = Trainer(model, train, valid, config.settings())
-        except (ValueError, ArithmeticError, MemoryError) as error:
-            self.reason = str(error)
-        self.seconds = time.perf_counter() - started
-
-    @property
-    def last_epochs(self) -> int:
-        """Epochs of the loss itself, after all growing horizons."""
-        if self.trainer is None:
-            return 0
-        last = len(self.trainer.stages)
-        return sum(e.stage == last for e in self.trainer.history)
-
-    @property
-    def loss(self) -> float:
-        """The validation loss; infinite until there is an epoch of the loss itself."""
-        return self.trainer.best_loss if self.trainer and self.last_epochs else math.inf
-
-    def go_on(self, seconds: float, deadline: float) -> None:
-        """Train for some seconds, at least to the first epoch of the loss itself."""
-        if self.trainer is None or self.reason:
-            return
-        trainer, started = self.trainer, time.perf_counter()
-        try:
-            for _ in trainer.epochs():
-                now = time.perf_counter()
-                if now >= deadline or (now - started >= seconds and self.last_epochs):
-                    break
-                if len(trainer.history) - trainer.best_epoch > _PATIENCE and self.last_epochs:
-                    self.reason = "patience"
-                    break
-            else:
-                self.reason = trainer.stopped_because
-        except (ValueError, ArithmeticError) as error:
-            self.reason = str(error)
-        self.seconds += time.perf_counter() - started
-
-    def finished_config(self) -> Config:
-        """Return the config that trains to where this trial is now."""
-        changes = {"max_epochs": self.last_epochs}
-        return self.config.model_copy(
-            update={"training": self.config.training.model_copy(update=changes)}
-        )
-
-    def row(self) -> dict[str, Any]:
-        """Return what the table says of it."""
-        trainer = self.trainer
-        return {
-            "candidate": self.candidate.name,
-            "weights": weight_count(trainer.model) if trainer else 0,
-            "epochs": len(trainer.history) if trainer else 0,
-            "seconds": round(self.seconds, 2),
-            "valid_rmse": math.sqrt(self.loss),
-            "stopped_because": self.reason or "time",
-        }
-
-
-class Search:
-    """Tries candidates by rounds; the free run on the held-out part decides.
-
-    Args:
-        records: training records, whole.
-        n_init: samples that a simulation starts from.
-        make_config: from a candidate to its config.
-        candidates: what there is to try.
-        deadline: of ``time.perf_counter``.
-        tell: called with a row each time that a candidate was worked on.
-    """
-
-    def __init__(
-        self,
-        records: list[Record],
-        n_init: int,
-        make_config: Callable[[Candidate], Config],
-        candidates: Candidates,
-        deadline: float,
-        tell: Callable[[dict[str, Any]], None],
-    ) -> None:
-        self.records, self.n_init = records, n_init
-        self.make_config, self.tell = make_config, tell
-        self.candidates = candidates
-        self.deadline = deadline
-        self.trials: dict[str, _Trial] = {}
-
-    def run(self) -> _Trial:
-        """Return the best trial.
-
-        Raises:
-            RuntimeError: if none gave a stable model.
-        """
-        total = self.deadline - time.perf_counter()
-        linear = self._round(list(self.candidates.linear()), _ROUNDS[0] * total)
-        networks = self.candidates.nonlinear([t.candidate for t in linear])
-        ranked = self._round(list(networks), _ROUNDS[1] * total)
-        ranked = sorted([*linear[:2], *ranked], key=lambda t: t.loss)
-        half = [t.candidate for t in ranked[: max(len(ranked) // 2, 2)]]
-        ranked = self._round(half, _ROUNDS[2] * total)
-        self._round([t.candidate for t in ranked[:2]], _ROUNDS[3] * total)
-        self._explore()
-        best = self.best
-        if math.isinf(best.loss):
-            raise RuntimeError(
-                f"none of {len(self.trials)} candidates gave a stable model; look at what "
-                f"sysid advice says, or give more time; the first: {best.reason or 'time'}"
-            )
-        return best
-
-    @property
-    def best(self) -> _Trial:
-        """The trial with the lowest validation loss so far."""
-        return min(self.trials.values(), key=lambda t: t.loss)
-
-    def table(self) -> pd.DataFrame:
-        """Return a row per candidate, the best first."""
-        trials = sorted(self.trials.values(), key=lambda t: t.loss)
-        return pd.DataFrame([t.row() for t in trials])
-
-    def _round(self, candidates: Sequence[Candidate], seconds: float) -> list[_Trial]:
-        """Share a time out evenly; what one leaves goes to those after it. The best come first."""
-        end = time.perf_counter() + seconds
-        done = []
-        for i, candidate in enumerate(candidates):
-            if time.perf_counter() >= self.deadline and self.trials:
-                break
-            left = end - time.perf_counter()
-            done.append(self._work_on(candidate, left / (len(candidates) - i)))
-        return sorted(done, key=lambda t: t.loss)
-
-    def _work_on(self, candidate: Candidate, seconds: float) -> _Trial:
-        trial = self.trials.get(candidate.name)
-        if trial is None:
-            trial = _Trial(candidate, self.make_config(candidate), self.records, self.n_init)
-            self.trials[candidate.name] = trial
-        if not trial.reason:
-            # Without any model the time is exceeded rather than nothing found.
-            found = not math.isinf(self.best.loss)
-            trial.go_on(seconds, self.deadline if found else math.inf)
-            self.tell(trial.row())
-        return trial
-
-    def _explore(self) -> None:
-        """Try what is near the best, and go on from what is better, while there is time."""
-        while (left := self.deadline - time.perf_counter()) > 0:
-            best = self.best
-            new = [c for c in self.candidates.near(best.candidate) if c.name not in self.trials]
-            if not new:
-                if best.reason:  # nothing near it is better, and it has ended
-                    return
-                self._work_on(best.candidate, left)
-                continue
-            for candidate in new:
-                if time.perf_counter() >= self.deadline:
-                    return
-                if self._work_on(candidate, 1.2 * best.seconds).loss < best.loss:
-                    break
 
 
 def auto(
@@ -237,7 +61,8 @@ def auto(
 
     Orders, family, size and training are chosen by the free run on the last part of each record,
     which training does not see: linear models of several orders first, then networks of the best
-    orders, of which the better half gets more and more time, then what is near the best one.
+    orders, of which the better half gets more and more time, then what is near the best one. Of
+    those within 5 % of the lowest error, the one with the fewest weights is taken.
 
     Args:
         records: what to learn from; kept as npz files beside the run directory, in ``OUT-data``.

@@ -32,7 +32,8 @@ Free-run RMSE on the official test records, `RMSE(test.y[n:], y_model[n:])`, whe
 inputs and the first `n` outputs, with the `n` of nonlinear_benchmarks 1.0.1.
 
 **The rule.** The test record decides nothing: orders, sizes, stopping and recipe were chosen by
-free run on a part of the training record that was held out in time, and seeds count from 0.
+free run on a part of the training record that was held out, in time or by the range of its
+output. Seeds count from 0; a recipe of several starts takes as many of them at once.
 `tests/test_benchmark_command.py` replaces test records by random numbers: no weight, no choice
 and no other figure changes. How each recipe was chosen stands below its table.
 
@@ -221,7 +222,8 @@ def run_benchmarks(
         names: benchmarks, all that have a recipe by default.
         out: the results directory.
         recipe: a recipe in place of the shipped ones.
-        seeds: seeds 0, 1, ... of the recipe's ``seed``.
+        seeds: how many, from the recipe's ``seed`` on; so far apart that no two of them share one
+            of the recipe's ``starts``.
         minutes: most training time of a seed, in place of a recipe's longer one.
         data_dir: where benchmark files are looked for first.
         progress: whether to show progress bars; ``None``: on a terminal.
@@ -239,8 +241,8 @@ def run_benchmarks(
     sets = []
     for found in recipes:
         runs = [
-            _seed_run(found, seed, minutes, out / found.name, data_dir, progress)
-            for seed in range(seeds)
+            _seed_run(found, number, minutes, out / found.name, data_dir, progress)
+            for number in range(seeds)
         ]
         write_text(out / found.name / "recipe.yaml", found.text)
         sets.append(SetResult(found, tuple(runs)))
@@ -260,10 +262,11 @@ def _chosen(names: Sequence[str], recipe: Path | None) -> list[Path]:
     return [shipped[name] for name in names or shipped]
 
 
-def seeded(recipe: Recipe, seed: int, minutes: float | None) -> Config:
-    """Return a recipe's config with its seed moved on, within a budget."""
+def seeded(recipe: Recipe, number: int, minutes: float | None) -> Config:
+    """Return a recipe's config with its seed moved on past those of ``number`` runs."""
     config = recipe.config
     training = config.settings()
+    seed = number * training.starts
     changes: dict[str, Any] = {"seed": training.seed + seed}
     if minutes is not None:
         changes["seconds"] = min(60 * minutes, training.seconds or float("inf"))
@@ -274,13 +277,13 @@ def seeded(recipe: Recipe, seed: int, minutes: float | None) -> Config:
 
 def _seed_run(
     recipe: Recipe,
-    seed: int,
+    number: int,
     minutes: float | None,
     folder: Path,
     data_dir: str | None,
     progress: bool | None,
 ) -> SeedRun:
-    config = seeded(recipe, seed, minutes)
+    config = seeded(recipe, number, minutes)
     directory = folder / f"seed-{config.seed}"
     if (directory / MODEL_FILE).is_file() and not is_begun(directory):
         before = read_config(directory / CONFIG_FILE)

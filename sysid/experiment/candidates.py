@@ -35,6 +35,8 @@ class Candidate:
         words = [model["kind"], *(f"{s}={model[s]}" for s in sizes if model.get(s))]
         if "hidden_sizes" in model:
             words.append(f"hidden={'x'.join(map(str, hidden))}" if hidden else "linear")
+        if "activation" in model:
+            words.append(model["activation"])
         if decay := self.training.get("weight_decay"):
             words.append(f"decay={decay:g}")
         if self.seed:
@@ -83,6 +85,7 @@ class Candidates:
         for order in self._lags():
             for hidden in (6, 20):
                 yield self._narx(order, (hidden,))
+            yield self._narx(order, (3,), "sinh")
         if (gru := self._gru()) is not None:
             yield gru
 
@@ -128,9 +131,11 @@ class Candidates:
             training |= {"horizons": pieces, "horizon_epochs": 15 if hidden else 5}
         return Candidate(model, training)
 
-    def _narx(self, order: int, hidden: tuple[int, ...]) -> Candidate:
+    def _narx(self, order: int, hidden: tuple[int, ...], activation: str = "") -> Candidate:
         nk = min(self.suggestion.nk if self.suggestion else 0, 5) if self.nu else 0
         model = {"kind": "narx", "na": order, "nb": nk + order if self.nu else 0, "nk": nk}
+        if activation:
+            model["activation"] = activation
         growing = [h for h in (1, 10, 100) if 10 * h <= self.longest]
         horizons = {"horizons": growing, "horizon_epochs": 6 if hidden else 3}
         return Candidate(model | {"hidden_sizes": list(hidden)}, self._second_order() | horizons)
