@@ -138,10 +138,10 @@ def main() -> None:
     chosen: dict[str, list[str]] = {}
     for place, pattern in PLACES.items():
         there = fnmatch.filter(names, pattern)
-        chosen[place] = there
         if arguments.only:
-            chosen[place] = [n for n in there if any(fnmatch.fnmatch(n, p) for p in arguments.only)]
-        elif place == SAMPLED and 0 < arguments.sample < len(there):
+            there = [n for n in there if any(fnmatch.fnmatch(n, p) for p in arguments.only)]
+        chosen[place] = there
+        if place == SAMPLED and 0 < arguments.sample < len(there):
             chosen[place] = random.Random(arguments.seed).sample(there, arguments.sample)
         print(f"{place}: {len(chosen[place])} of {len(there)} mutants", flush=True)
     ends = run([n for place in reversed(PLACES) for n in chosen[place]], arguments.processes)
