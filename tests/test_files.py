@@ -12,6 +12,7 @@ from numpy.testing import assert_array_equal
 from scipy.io import loadmat, savemat
 from scipy.sparse import csc_matrix
 
+from sysid.data import memory
 from sysid.data.columns import in_seconds, seconds, unknown_column
 from sysid.data.files import column_names, guess_columns, read, write
 from sysid.data.matlab import read_arrays
@@ -62,6 +63,25 @@ def test_foreign_text(delimiter: str, tmp_path) -> None:  # type: ignore[no-unty
     record = read(tmp_path / "a.csv")
     assert (record.u_names, record.y_names, record.sampling_time) == (("u",), ("y1", "y2"), 0.5)
     assert_array_equal(record.y, [[2, 3], [np.nan, 4]])
+
+
+def test_what_was_written_is_known_again_after_matlab_kept_it_in_another_version(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    record = Record([1.0, 2.0], [3.0, 4.0], 0.5, name="tank", u_names=["pump"], u_units=["V"])
+    write(record, tmp_path / "a.mat")
+    with h5py.File(tmp_path / "b.mat", "w") as f:  # texts are character codes, columns first
+        for name, value in read_arrays(tmp_path / "a.mat").items():
+            text = value.dtype.kind in "US"
+            f[name] = np.array([[ord(c)] for c in value.ravel()[0]], "u2") if text else value.T
+    assert read(tmp_path / "b.mat") == record
+
+
+def test_what_is_compressed_must_fit_into_memory(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    savemat(tmp_path / "a.mat", {"u": np.zeros(5000), "y": np.zeros(5000)}, do_compression=True)
+    monkeypatch.setattr(memory, "free_memory", lambda: 70_000)  # an array of 40 kB is there twice
+    with pytest.raises(ValueError, match="its arrays unpacked must fit in memory"):
+        read(tmp_path / "a.mat")
+    monkeypatch.setattr(memory, "free_memory", lambda: 90_000)
+    assert read_arrays(tmp_path / "a.mat")["u"].size == 5000
 
 
 def test_settings_beside_the_channels_are_none(tmp_path) -> None:  # type: ignore[no-untyped-def]
@@ -185,6 +205,8 @@ def test_the_rule_for_names() -> None:
         ("a.csv", b"", "is empty"),
         ("a.csv", b"u1,y1\n", "must hold samples, got none"),
         ("a.csv", b"a,b\n1,2\n", "be called u1, y1, ..., got a, b"),
+        ("a.csv", b"a,b,c,d,e,f,g,h,i,j,k,l\n" + b"1," * 11 + b"2\n", "i, j, k, l$"),
+        ("a.csv", b"a,b,c,d,e,f,g,h,i,j,k,l,m\n" + b"1," * 12 + b"2\n", r"j, k, l, \.\.\.$"),
         ("a.csv", b"u1,y1\n1,2\n3,x\n", "column 'y1' must hold numbers, got 'x' in row 1"),
         ("a.csv", b"\xff\xfe\x00", r"must be readable as \.csv"),
         ("a.xls", b"x", "file must end in .csv"),

@@ -106,6 +106,7 @@ FRAME = pd.DataFrame({"t": [0.0, 1.0, 2.0], "u1": [1, 2, 3], "y": ["1", "x", "3"
         (lambda: Record(None, [np.inf], y_names=["level"]), "level must be finite"),
         (lambda: Record([1.0], None, u_names=["a", "b"]), "u_names must name 1 channels"),
         (lambda: Record(None, [1.0], -1), "sampling_time must be positive"),
+        (lambda: Record(None, [1.0], 0), "sampling_time must be positive seconds, got 0"),
         (lambda: Record(None, [1.0], n_init=-1), "n_init must be a whole number"),
         (lambda: Record(None, [1.0], y_names=["a", "b"]), "y_names must name 1 channels"),
         (lambda: Record(None, [1.0], y_names="a"), "y_names must be a list"),

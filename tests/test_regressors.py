@@ -69,6 +69,7 @@ def test_names() -> None:
         "a(k-2)",
         "b(k-2)",
     ]
+    assert regressor_names(1, 1, 0, ["a"], ["y"]) == ["y(k-1)", "a(k)", "a(k-1)"]
 
 
 def test_orders_of_matlab() -> None:

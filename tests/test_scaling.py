@@ -86,3 +86,11 @@ def test_a_memory_map_is_scaled_in_pieces(tmp_path, monkeypatch) -> None:  # typ
         match=r'scaler must be "standard".*, got "robust", which needs everything in memory',
     ):
         Scaling(2, 1).fit_([Record(on_disk, Y)], u="robust")
+
+
+def test_figures_follow_a_model_to_another_device_but_not_to_another_dtype() -> None:
+    scaling = Scaling(1, 1)
+    scaling.fit_([Record([1.0, 2.0, 4.0], [0.0, 1.0, 5.0])])
+    moved = scaling.half()
+    assert {b.dtype for b in moved.buffers()} == {b.dtype for b in Scaling(1, 1).buffers()}
+    assert {b.device.type for b in scaling.to("meta").buffers()} == {"meta"}
