@@ -73,3 +73,45 @@ def test_what_cannot_integrate_is_refused() -> None:
     still = cart().replace(y=np.ones(400))
     with pytest.raises(ValueError, match="for a linear start of a model that integrates"):
         sysid.fit(model, still, scaling_y="none", loss="full_sequence", **settings)
+
+
+@pytest.mark.parametrize("optimiser", ["lm", "lbfgs", "adam"])
+@pytest.mark.parametrize("integrating", [False, True])
+def test_inputs_that_act_linearly(integrating: bool, optimiser: str) -> None:
+    torch.manual_seed(0)
+    model = StateSpace(
+        1, 1, 3, hidden_sizes=(3,), integrating=integrating, linear_input=True,
+        initial_state="zero",
+    )  # fmt: skip
+    settings = {"loss": "full_sequence", "optimiser": optimiser, "dtype": "float64"}
+    before = [network[0].weight.detach().clone() for network in (model.f, model.g)]
+    record = cart() if integrating else sysid.generate("duffing", 400)
+    sysid.fit(model, record, max_epochs=8, **settings)
+    for network, weight in zip((model.f, model.g), before, strict=True):
+        assert (network[0].weight[:, 3:] == 0).all()
+        seen = slice(int(integrating), 3)
+        assert (network[0].weight[:, seen] != weight[:, seen]).all()
+    # From one state, the next one is affine in the input.
+    u = torch.tensor([[[0.0]], [[1.0]], [[100.0]]], dtype=torch.float64)
+    state = (torch.full((3, 3), 0.3, dtype=torch.float64),)
+    y, (after,) = model(u, state)
+    for value in (after, y[:, 0]):
+        torch.testing.assert_close(value[2] - value[0], 100 * (value[1] - value[0]))
+
+
+def test_the_jacobian_where_inputs_act_linearly() -> None:
+    torch.manual_seed(0)
+    model = StateSpace(1, 1, 3, hidden_sizes=(3,), linear_input=True, initial_state="zero").double()
+    with torch.no_grad():
+        for p in (*model.f[-1].parameters(), *model.g[-1].parameters()):
+            p.normal_(0, 0.1)
+    u, y = torch.randn(2, 9, 1).double(), torch.zeros(2, 9, 1).double()
+    weights = dict(model.named_parameters())
+
+    def outputs(weights):  # type: ignore[no-untyped-def]
+        return torch.func.functional_call(model, weights, (u,))[0]
+
+    exact = torch.func.jacrev(outputs)(weights)
+    exact = torch.cat([exact[name].reshape(2, 9, 1, -1) for name in weights], -1)
+    found = torch.cat([b.jacobian for b in model.window_sensitivities(u, y)], 1)
+    torch.testing.assert_close(found, exact, rtol=1e-9, atol=1e-12)

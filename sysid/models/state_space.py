@@ -50,6 +50,9 @@ class StateSpace(StatefulModel):
 
             so that the plant is the same wherever its outputs are: a start elsewhere moves the
             simulation as a whole. ``f`` and ``g`` see the other states.
+        linear_input: whether inputs act through ``B`` and ``D`` alone and ``f`` and ``g`` see
+            states, as with a force on a mass with friction: inputs beyond those of the training
+            records act as those within.
 
     Raises:
         TypeError: for a count that is not a whole number.
@@ -88,12 +91,14 @@ class StateSpace(StatefulModel):
         n_init: int = 0,
         output_limits: Sequence[Sequence[float]] | None = None,
         integrating: bool = False,
+        linear_input: bool = False,
     ) -> None:
         super().__init__(nu, ny)
         self.output_limits = _checked_limits(output_limits, ny)
         check_count("nx", nx)
         self.nx = nx
         self.integrating = _checked_sums(integrating, nu, ny, nx)
+        self.linear_input = linear_input
         self.hidden_sizes = tuple(hidden_sizes)
         self.output_hidden_sizes = (
             None if output_hidden_sizes is None else tuple(output_hidden_sizes)
@@ -117,17 +122,20 @@ class StateSpace(StatefulModel):
                 if network is not None:
                     for parameter in network[-1].parameters():
                         parameter.zero_()
-        if integrating:
-            self._fix_sums()
+        self._fix_unseen()
         self._prepare_state()
 
     @torch.no_grad()
-    def _fix_sums(self) -> None:
-        """Put the weights of sums to their values, one to themselves and zero to all else."""
-        self.A.weight[:, : self.ny] = torch.eye(self.nx, self.ny)
+    def _fix_unseen(self) -> None:
+        """Put the weights that do not learn to one from a sum to itself, and else to zero."""
+        sums = self.ny if self.integrating else 0
+        self.A.weight[:, :sums] = torch.eye(self.nx, sums)
         for net in (self.f, self.g):
             if net is not None:
-                weights_and_biases(net)[0][0][:, : self.ny] = 0
+                first = weights_and_biases(net)[0][0]
+                first[:, :sums] = 0
+                if self.linear_input:
+                    first[:, self.nx :] = 0
 
     @property
     def baseline_orders(self) -> tuple[int, int, int]:
@@ -163,16 +171,24 @@ class StateSpace(StatefulModel):
         return network(u, state[None], linear, hidden, self.activation)
 
     def _fixed(self, weight: Tensor) -> Tensor:
-        """Return a weight whose columns of sums do not learn."""
-        if not self.integrating:
+        """Return a weight whose columns of sums, and of linear inputs, do not learn."""
+        if not (self.integrating or self.linear_input):
             return weight
-        return torch.cat([weight[:, : self.ny].detach(), weight[:, self.ny :]], 1)
+        sums = self.ny if self.integrating else 0
+        last = self.nx if self.linear_input else weight.shape[1]
+        return torch.cat(
+            [weight[:, :sums].detach(), weight[:, sums:last], weight[:, last:].detach()], 1
+        )
 
     def _without_sums(self, state: Tensor) -> Tensor:
         """Return states with zeros for the sums, which the networks do not see."""
         if not self.integrating:
             return state
         return torch.cat([torch.zeros_like(state[..., : self.ny]), state[..., self.ny :]], -1)
+
+    def _beside_states(self, u: Tensor) -> Tensor:
+        """Return what the networks see of inputs: zeros where they act linearly."""
+        return torch.zeros_like(u) if self.linear_input else u
 
     def _linearised(self, state: Tensor, u: Tensor) -> Step:
         transition = state.new_empty(len(state), self.ny + self.nx, self.nx)
@@ -193,7 +209,7 @@ class StateSpace(StatefulModel):
             if net is not None:
                 seen = inner_state
                 if net is self.f or self.feedthrough:
-                    seen = torch.cat([inner_state, u], -1)
+                    seen = torch.cat([inner_state, self._beside_states(u)], -1)
                 added, to_seen, inner = linearisation.network(net, name, seen)
                 to_state, value = to_state + to_seen[..., : self.nx], value + added
                 own += inner
@@ -225,7 +241,9 @@ class StateSpace(StatefulModel):
             y = y + (u * self.D.weight[:, 0] if self.nu == 1 else self.D(u))
         if self.g is not None:
             x = self._without_sums(x)
-            y = y + self.g(torch.cat([x, u], -1) if self.feedthrough else x)
+            if self.feedthrough:
+                x = torch.cat([x, self._beside_states(u)], -1)
+            y = y + self.g(x)
         return y
 
     def initialise(self, records: list[Record]) -> None:
