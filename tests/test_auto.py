@@ -88,7 +88,8 @@ def test_it_beats_linear_models_repeats_itself_and_never_looks_at_test_data(
     assert figures[0] == figures[1]
     assert figures[0]["valid"] == figures[2]["valid"]
     test, poison = figures[0]["test"]["test"], figures[2]["test"]["poison"]
-    assert poison["y"]["simulation"]["rmse"] > 100 * test["y"]["simulation"]["rmse"]
+    wrong = poison["y"]["simulation"]["rmse"]  # none where the free run exceeds all bounds
+    assert wrong is None or wrong > 100 * test["y"]["simulation"]["rmse"]
     pd.testing.assert_frame_equal(tried, poisoned.tried)
 
 

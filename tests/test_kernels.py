@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.testing import assert_allclose
 from torch import Tensor
 from torch.func import jvp
 
@@ -247,6 +248,18 @@ def test_elementary_functions_are_exact_to_rounding() -> None:
         assert (
             (error < (4 + np.abs(x)) * np.finfo(np.float64).eps) | (np.abs(value) < 1e-290)
         ).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sinh_ends_where_its_type_does(dtype: type) -> None:
+    from sysid.kernels.elementary import ACTIVATION_CODES, activate
+
+    largest = np.log(np.finfo(dtype).max) + np.log(2)
+    x = np.array([0.99, 0.999, 1.01, 2.5, 100, -0.99, -1.01, -100], dtype) * dtype(largest)
+    y = x[None].copy()
+    activate(ACTIVATION_CODES["sinh"], y, 0, 0, len(x))
+    with np.errstate(over="ignore"):
+        assert_allclose(y[0], np.sinh(x), rtol=2 * largest * np.finfo(dtype).eps)
 
 
 @pytest.mark.parametrize("cls", [RNN, GRU, LSTM])

@@ -39,7 +39,7 @@ def built(build, records: list[Record]) -> Model:  # type: ignore[no-untyped-def
         for p in model.parameters():
             p.add_(0.1 * torch.randn_like(p))
     if getattr(model, "integrating", False):
-        model._fix_sums()
+        model._fix_unseen()
     return model
 
 

@@ -53,7 +53,9 @@ def cards(contents: Contents) -> list[dict[str, Any]]:
         best = own.iloc[int(np.nanargmin(own["rmse"]))]
         lines = [f"free-run RMSE {best['rmse']:.4g} {best['unit']}".rstrip()]
         linear = rows[rows["model"].str.startswith("ARX(")]
-        if len(linear) and best["rmse"] > 0 and np.isfinite(float(linear["rmse"].iloc[0])):
+        if not np.isfinite(best["rmse"]):
+            lines = ["the free run exceeds all bounds"]
+        elif len(linear) and best["rmse"] > 0 and np.isfinite(float(linear["rmse"].iloc[0])):
             ratio = float(linear["rmse"].iloc[0]) / best["rmse"]
             lines.append(
                 f"{ratio:.3g} times less error than the linear {linear['model'].iloc[0]}"

@@ -102,10 +102,13 @@ def elu(x: Real) -> Real:
 
 
 def sinh(x: Real) -> Real:
-    """Return ``(exp(x) - exp(-x)) / 2``, with a small relative error down to ``x = 0``."""
-    p, scale = exp_parts(-abs(x))
-    e, m = scale * p + scale, scale * p + (scale - 1.0)  # exp(-|x|), and 1 less
-    s = 0.5 * (m + m / e)  # -sinh |x|
+    """Return ``(exp(x) - exp(-x)) / 2``, with a small relative error down to ``x = 0``.
+
+    With ``h = exp(-|x| / 2)``, ``sinh |x| = (1/h - h) (1/h + h) / 2``, infinite where it is.
+    """
+    p, scale = exp_parts(-0.5 * abs(x))
+    h, m = scale * p + scale, scale * p + (scale - 1.0)  # m = h - 1
+    s = 0.5 * m * (2.0 + m) / h * ((1.0 + h * h) / h)  # -sinh |x|
     return choose(x < 0.0, s, -s)
 
 
