@@ -277,6 +277,12 @@ CASES: dict[str, tuple[str, bytes, dict[str, Any], Readable | str]] = {
         {"u": ["X"], "y": ["uX"]},
         Readable(),
     ),
+    "names in quotes after blanks": (
+        "a.csv",
+        csv('u1, "y1"', "0.5, 1.0", "1.25, 2.5", "-3.0, 4e-3"),
+        {},
+        Readable(),
+    ),
     "units in brackets of two kinds": (
         "a.csv",
         csv("u1,y1", "[kX],(XV)", "0.5,1", "1.25,2.5", "-3,0.004"),

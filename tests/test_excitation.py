@@ -202,3 +202,18 @@ def test_a_limit_is_named_in_the_unit_of_what_was_given() -> None:
         excitation.filtered_noise(100, cutoff=7.0, sampling_time=0.1)
     with pytest.raises(ValueError, match="sampling_time must be"):
         excitation.filtered_noise(100, cutoff=1.0, sampling_time=0.0)
+
+
+def test_least_values_are_allowed() -> None:
+    assert len(np.unique(excitation.aprbs(60, hold=(5, 5))[::5])) == 12
+    assert len(excitation.filtered_noise(50, order=1)) == 50
+    lines = np.abs(np.fft.rfft(excitation.multisine(60, band=(0.1, 0.1)).ravel()))
+    assert np.flatnonzero(lines > 1e-9).tolist() == [3]
+
+
+@pytest.mark.parametrize(
+    "signal", ["multisine", "prbs", "aprbs", "filtered_noise", "chirp", "steps"]
+)
+def test_the_seed_that_is_not_given(signal: str) -> None:
+    make = getattr(excitation, signal)
+    assert (make(80) == make(80, seed=0)).all()

@@ -135,7 +135,7 @@ def test_a_parquet_file_becomes_a_memory_mapped_record(tmp_path) -> None:  # typ
     assert_array_equal(stored.u, record.u)
     assert stored.replace(u=record.u, y=record.y) == record
     named = map_parquet(
-        tmp_path / "plain.parquet", tmp_path / "d", u=record.y_names, y=record.u_names
+        tmp_path / "plain.parquet", tmp_path / "d" / "e", u=record.y_names, y=record.u_names
     )
     assert (named.u_names, named.y_names) == (record.y_names, record.u_names)
     assert again.name == record.name

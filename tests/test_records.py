@@ -171,3 +171,16 @@ def test_pieces_overlap_and_lose_nothing(overlap: int) -> None:
     for i, piece in enumerate(pieces):
         assert piece == record[4 * i : 4 * i + 4 + overlap]
     assert len(record) == sum(len(piece) - overlap for piece in pieces) + overlap
+
+
+def test_a_record_holds_float64_and_shares_what_nobody_can_write() -> None:
+    given = np.arange(5.0)
+    given.flags.writeable = False
+    half = given.astype(np.float32)
+    half.flags.writeable = False
+    assert np.shares_memory(Record(None, given).y, given)
+    for other in (half, np.arange(5), np.arange(5.0)):
+        record = Record(None, other)
+        assert record.y.dtype == np.float64
+        assert_array_equal(record.y[:, 0], given)
+        assert not np.shares_memory(record.y, other)

@@ -73,6 +73,7 @@ def test_by_range_nothing_is_trained_on_that_is_held_out() -> None:
         (lambda r: split_time(r, 0.0, 1), "fraction must be between"),
         (lambda r: split_time(r, 1.0, 1), "fraction must be between 0 and 1, got 1.0"),
         (lambda r: split_time(r, 0.5, -1), "gap must be a whole number"),
+        (lambda r: split_time(r, 0.01, 0), "must be long enough to split"),
         (lambda r: split_time(r, 0.5, 5), "must be long enough to split"),
         (lambda r: split_range(r, 1.0, 1), "share must be between 0 and 1, got 1.0"),
         (lambda r: split_range(r, 0.5, 7), "shortest must leave a stretch within the range, got 7"),

@@ -338,3 +338,14 @@ def test_noise_for_a_wiener_hammerstein_system_ends_at_ten_kilohertz_or_below_ny
 def test_an_input_of_a_wrong_shape_is_shown_its_own() -> None:
     with pytest.raises(ValueError, match=r"at least 1, got \(5, 2\); reshape it"):
         linear(u=np.ones((5, 2)))
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_short_ones_and_the_seed_that_is_not_given(name: str) -> None:
+    assert len(generate(name, 3)) == 3
+    assert generate(name, 30, noise=0.1) == generate(name, 30, noise=0.1, seed=0)
+
+
+def test_an_unlike_name_is_answered_with_all() -> None:
+    with pytest.raises(ValueError, match=r"; choose one of these$"):
+        generate("zzz", 10)
