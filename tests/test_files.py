@@ -13,7 +13,7 @@ from scipy.io import loadmat, savemat
 from scipy.sparse import csc_matrix
 
 from sysid.data import memory
-from sysid.data.columns import in_seconds, seconds, unknown_column
+from sysid.data.columns import in_seconds, seconds, uniform_step, unknown_column
 from sysid.data.files import column_names, guess_columns, read, write
 from sysid.data.matlab import read_arrays
 from sysid.data.memory import refuse_swollen
@@ -168,6 +168,10 @@ def test_names_that_stand_twice_or_not_at_all() -> None:
     assert repeated(names) == {
         "y": "stand once, got it in columns 2, 4; ask for 'y (column 2)'",
     }
+
+
+def test_a_step_is_that_of_stamps_from_anywhere() -> None:
+    assert uniform_step(np.array([100.0, 100.5, 101.0]), "t") == 0.5
 
 
 def test_time_stamps_count_from_the_first() -> None:

@@ -206,3 +206,17 @@ def test_a_config_that_cannot_smooth(tmp_path: Path) -> None:
     message = run("train", "bad.yaml", cwd=tmp_path, code=2).stderr
     for part in ("model.kind must be rnn, gru or lstm", "training.loss must be full_sequence"):
         assert part in message
+
+
+def test_pieces_reach_from_the_first_sample_to_the_last_and_keep_what_they_are_of() -> None:
+    record = sysid.Record(
+        np.arange(23.0), np.arange(23.0), 0.5, name="tank", u_names=["pump"], y_names=["level"],
+        u_units=["V"], y_units=["m"],
+    )  # fmt: skip
+    pieces = sysid.hide_outputs(record, length=10)
+    assert [(p.u[0, 0], p.u[-1, 0]) for p in pieces] == [(0, 9), (10, 19), (13, 22)]
+    for piece in pieces:
+        assert (piece.name, piece.sampling_time) == ("tank", 0.5)
+        assert piece.u_names == ("pump", "level line", "level step", "level seen")
+        assert piece.y_names == ("level correction",)
+        assert (piece.u_units, piece.y_units) == (("V", "m", "m", ""), ("m",))
