@@ -18,9 +18,9 @@ FILE = Path(__file__).parent / "files" / "messages.json"
 EXACT = {
     f"test_{name}"
     for name in (
-        "benchmarks", "dirty_files", "excitation", "files", "hostile_files", "larger_than_memory",
-        "losses", "metrics", "records", "regressors", "scaling", "second_order", "smoothing",
-        "splitting", "subsequences", "systems",
+        "benchmarks", "dirty_files", "excitation", "files", "files_in_detail", "hostile_files",
+        "larger_than_memory", "losses", "metrics", "records", "regressors", "scaling", "second_order",
+        "smoothing", "splitting", "subsequences", "systems",
     )
 }  # fmt: skip
 

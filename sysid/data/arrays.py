@@ -180,5 +180,6 @@ def _side_by_side(arrays: dict[str, Any]) -> Table:
 def _text(array: Any) -> str:
     """Return the text that an array holds, as a string or as MATLAB's character codes."""
     if array.dtype.kind in "US":
-        return str(array.ravel()[0])
+        text = array.ravel()[0]
+        return text.decode() if isinstance(text, bytes) else str(text)
     return "".join(map(chr, array.ravel().tolist()))

@@ -51,8 +51,9 @@ class Candidates:
         records: the training part.
         suggestion: orders and windows by advice on them; ``None`` where the data allow none.
         n_init: samples that a simulation may start from.
-        integrates: whether the plant does, so that a free run from the start is learned in pieces
-            that get longer.
+        integrates: whether the plant does. Then a free run is learned in pieces that get longer,
+            and models integrate as well, see inputs act linearly, as forces and flows do, and
+            start as a simulation does: a wrong start stays.
     """
 
     def __init__(
@@ -64,14 +65,14 @@ class Candidates:
     ) -> None:
         self.samples = sum(len(r) for r in records)
         self.longest = max(len(r) for r in records)
-        self.nu = records[0].nu
+        self.nu, self.ny = records[0].nu, records[0].ny
         self.suggestion = suggestion
         self.n_init, self.integrates = n_init, integrates
 
     def linear(self) -> Iterator[Candidate]:
         """Yield linear models of several orders: what each nonlinear one has to beat."""
         for order in _ORDERS:
-            if self.nu and order <= self.longest // 20:
+            if self.nu and self._least_order <= order <= self.longest // 20:
                 yield self._state_space(order, ())
         for order in self._lags():
             yield self._narx(order, ())
@@ -79,8 +80,10 @@ class Candidates:
     def nonlinear(self, ranked: list[Candidate]) -> Iterator[Candidate]:
         """Yield networks of the orders of the best linear models, given the best first."""
         orders = [c.model["nx"] for c in ranked if c.model["kind"] == "state_space"][:2]
+        if self.integrates and self.nu:
+            orders = sorted({self._least_order, *orders[:1]})
         for order in orders:
-            for hidden in (4, 12):
+            for hidden in (2, 4) if self.integrates else (4, 12):
                 yield self._state_space(order, (hidden,))
         for order in self._lags():
             for hidden in (6, 20):
@@ -103,19 +106,24 @@ class Candidates:
         if order:
             for change in (1, -1):
                 value = model[order] + change
-                if value >= 1:
+                if value >= (self._least_order if order == "nx" else 1):
                     both = {"nb": model["nb"] + change} if order == "na" and self.nu else {}
                     yield Candidate(model | {order: value} | both, training, best.seed)
         if training.get("horizons"):
             # What they led to may be a worse valley than that of the linear start.
             alone = {k: v for k, v in training.items() if not k.startswith("horizon")}
             yield Candidate(model, alone, best.seed)
-        if training.get("optimiser") == "lm":
+        if training.get("optimiser") == "lm" and not model.get("integrating"):
             decay = training.get("weight_decay", 0.0)
             for value in (1e-3, 1e-4) if not decay else (decay / 10, 0.0):
                 yield Candidate(model, training | {"weight_decay": value}, best.seed)
         for seed in range(best.seed + 1, best.seed + 3):
             yield Candidate(model, training, seed)
+
+    @property
+    def _least_order(self) -> int:
+        """States of the smallest model: sums alone, which nothing acts on, are none."""
+        return self.ny + 1 if self.integrates else 1
 
     def _lags(self) -> list[int]:
         orders = {2, 5}
@@ -126,6 +134,10 @@ class Candidates:
     def _state_space(self, nx: int, hidden: tuple[int, ...]) -> Candidate:
         model = {"kind": "state_space", "nx": nx, "hidden_sizes": list(hidden)}
         training = self._second_order()
+        if self.integrates:
+            model |= {"integrating": True, "linear_input": True, "output_hidden_sizes": []}
+            if self.n_init:
+                training["state_samples"] = self.n_init
         if self.integrates and self.longest >= 2 * _PIECES[0]:
             pieces = [self.longest // share for share in _PIECES]
             training |= {"horizons": pieces, "horizon_epochs": 15 if hidden else 5}

@@ -37,6 +37,15 @@ class Block(NamedTuple):
     y_hat: Tensor
     jacobian: Tensor
 
+    def with_moving_state(self, by_weights: Tensor) -> Block:
+        """Return the derivatives to the weights alone, where the initial state moves with them.
+
+        Args:
+            by_weights: derivatives of the state, ``(state_size, P)``.
+        """
+        of_weights, of_state = self.jacobian.tensor_split([by_weights.shape[1]], dim=-1)
+        return self._replace(jacobian=of_weights + of_state @ by_weights)
+
 
 @dataclass(frozen=True)
 class Recurrence:

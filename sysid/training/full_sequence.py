@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from sysid.data.records import Record
 from sysid.models import Model
 from sysid.models.stateful import StatefulModel
+from sysid.training.fitted_states import FittedStates
 from sysid.training.losses import Loss, scored
 from sysid.training.objective import Objective, Stretch
 from sysid.training.settings import TrainingSettings
@@ -31,6 +32,8 @@ class FullSequence(Loss):
     Numerical Treatment of Inverse Problems in Differential and Integral Equations, Birkhäuser,
     1983, for the restarts (multiple shooting, here without joining the pieces).
     """
+
+    fitted: FittedStates | None = None
 
     def __init__(self, model: Model, records: list[Record], settings: TrainingSettings) -> None:
         super().__init__(model, settings)
@@ -61,7 +64,10 @@ class FullSequence(Loss):
                 )
             )
         if isinstance(model, StatefulModel) and model.estimates_state:
-            self.states = nn.Parameter(self._first_states(model))
+            if settings.state_samples is None:
+                self.states = nn.Parameter(self._first_states(model))
+            else:
+                self.fitted = FittedStates(model, settings.state_samples)
 
     def _first_states(self, model: StatefulModel) -> Tensor:
         """Return the state that fits each piece's first outputs with the weights of now.
@@ -97,9 +103,13 @@ class FullSequence(Loss):
 
     def unfold(self, items: list[int], u: Tensor, y: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Simulate padded records from where they start."""
-        if self.states is not None and isinstance(self.model, StatefulModel):
-            return self.model.unfold(u, y, self.washout, state=self.states[items])
-        return self.model.unfold(u, y, self.washout)
+        if not isinstance(self.model, StatefulModel):
+            return self.model.unfold(u, y, self.washout)
+        state = None if self.states is None else self.states[items]
+        if self.fitted is not None:
+            states = [self.fitted.state(*self.records[i]) for i in items]
+            state = torch.stack(states)
+        return self.model.unfold(u, y, self.washout, state=state)
 
     def padded(self, items: list[int]) -> tuple[Tensor, Tensor]:
         """Return records side by side, the shorter ones filled up with missing outputs."""
@@ -167,9 +177,14 @@ class _Records(Objective):
             def blocks() -> Iterator[tuple[Tensor, Tensor]]:
                 u, y = loss.records[item]
                 state = None if loss.states is None else loss.states[item].detach()
+                moved = None
+                if loss.fitted is not None:
+                    state, moved = loss.fitted.with_derivatives(u, y)
                 for part in model.sensitivities(
                     u, y, with_state=state is not None, state=state, washout=loss.washout
                 ):
+                    if moved is not None:
+                        part = part.with_moving_state(moved)
                     yield from scored(loss, part, y, scale)
 
             return blocks

@@ -38,6 +38,13 @@ class TrainingSettings(BaseModel):
         description="samples of a piece of a record that starts by itself, from a state of its "
         "own or from measured outputs (loss: full_sequence); null for whole records",
     )
+    state_samples: int | None = Field(
+        None,
+        ge=1,
+        description="first samples that the state of each record is fitted to, as a simulation "
+        "starts, for a model with an estimated state (loss: full_sequence); null to fit it to all "
+        "of them",
+    )
     batch_size: int | None = Field(
         None, ge=1, description="windows, rows or records a step; null for all at once"
     )
@@ -150,6 +157,10 @@ class TrainingSettings(BaseModel):
                 )
             )
         out += self._restart_conflicts(kind, loss, first, starts)
+        if self.state_samples is not None and loss != "full_sequence":
+            out.append(("state_samples", f"needs loss full_sequence, got {loss}"))
+        if self.state_samples is not None and not estimates_state:
+            out.append(("state_samples", f"must be null for {kind} without an estimated state"))
         if self.combine == "mean" and self.starts == 1:
             out.append(("combine", "must be best with a single start, got mean; raise starts"))
         if self.horizons and loss == "one_step":

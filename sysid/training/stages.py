@@ -40,7 +40,7 @@ def training_stages(model: Model, settings: TrainingSettings) -> list[TrainingSe
         out.append(
             settings.model_copy(
                 update=(
-                    {"loss": "full_sequence", "restart": max(horizon, 2)}
+                    {"loss": "full_sequence", "restart": max(horizon, 2), "state_samples": None}
                     if pieces
                     else {
                         "loss": "one_step" if one_step else "subsequence",
