@@ -19,8 +19,8 @@ EXACT = {
     f"test_{name}"
     for name in (
         "benchmarks", "dirty_files", "excitation", "files", "files_in_detail", "hostile_files",
-        "larger_than_memory", "losses", "metrics", "records", "regressors", "scaling", "second_order",
-        "smoothing", "splitting", "subsequences", "systems",
+        "larger_than_memory", "losses", "metrics", "records", "regressors", "scaling",
+        "second_order", "smoothing", "splitting", "subsequences", "systems",
     )
 }  # fmt: skip
 

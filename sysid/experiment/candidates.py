@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,8 +71,8 @@ class Candidates:
 
     def linear(self) -> Iterator[Candidate]:
         """Yield linear models of several orders: what each nonlinear one has to beat."""
-        for order in _ORDERS:
-            if self.nu and self._least_order <= order <= self.longest // 20:
+        for order in self._orders:
+            if self.nu and order <= self.longest // 20:
                 yield self._state_space(order, ())
         for order in self._lags():
             yield self._narx(order, ())
@@ -80,8 +80,8 @@ class Candidates:
     def nonlinear(self, ranked: list[Candidate]) -> Iterator[Candidate]:
         """Yield networks of the orders of the best linear models, given the best first."""
         orders = [c.model["nx"] for c in ranked if c.model["kind"] == "state_space"][:2]
-        if self.integrates and self.nu:
-            orders = sorted({self._least_order, *orders[:1]})
+        if self.integrates and self.nu:  # friction looks like more states to a linear model
+            orders = list(self._orders[:2])
         for order in orders:
             for hidden in (2, 4) if self.integrates else (4, 12):
                 yield self._state_space(order, (hidden,))
@@ -106,7 +106,7 @@ class Candidates:
         if order:
             for change in (1, -1):
                 value = model[order] + change
-                if value >= (self._least_order if order == "nx" else 1):
+                if value >= (self._orders[0] if order == "nx" else 1):
                     both = {"nb": model["nb"] + change} if order == "na" and self.nu else {}
                     yield Candidate(model | {order: value} | both, training, best.seed)
         if training.get("horizons"):
@@ -121,9 +121,9 @@ class Candidates:
             yield Candidate(model, training, seed)
 
     @property
-    def _least_order(self) -> int:
-        """States of the smallest model: sums alone, which nothing acts on, are none."""
-        return self.ny + 1 if self.integrates else 1
+    def _orders(self) -> Sequence[int]:
+        """States of linear models; where there are sums, something must act on them."""
+        return range(self.ny + 1, self.ny + 4) if self.integrates else _ORDERS
 
     def _lags(self) -> list[int]:
         orders = {2, 5}
@@ -135,7 +135,8 @@ class Candidates:
         model = {"kind": "state_space", "nx": nx, "hidden_sizes": list(hidden)}
         training = self._second_order()
         if self.integrates:
-            model |= {"integrating": True, "linear_input": True, "output_hidden_sizes": []}
+            model |= {"integrating": True, "linear_input": True}
+            model |= {"feedthrough": False, "output_hidden_sizes": []}
             if self.n_init:
                 training["state_samples"] = self.n_init
         if self.integrates and self.longest >= 2 * _PIECES[0]:
