@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from systems import two_by_two
+from test_integrating import cart
 from typer.testing import CliRunner
 
 import sysid
@@ -24,6 +25,7 @@ from sysid.experiment.candidates import Candidate, Candidates
 from sysid.experiment.config import read_config
 from sysid.experiment.run import train_config
 from sysid.experiment.search import Search
+from sysid.models import MODELS
 
 TICK = 0.02  # seconds that each look at the clock takes
 
@@ -56,7 +58,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def search(files: Path, out: Path, test: str = "test") -> Automatic:
     train = [str(files / "a.csv"), str(files / "b.csv")]
-    return auto_sources(train, [str(files / f"{test}.csv")], budget=0.08, out=out)
+    return auto_sources(train, [str(files / f"{test}.csv")], budget=0.3, out=out)
 
 
 @pytest.mark.slow
@@ -86,7 +88,7 @@ def test_it_beats_linear_models_repeats_itself_and_never_looks_at_test_data(
         for name in ("run", "again", "poisoned")
     ]
     assert figures[0] == figures[1]
-    assert figures[0]["valid"] == figures[2]["valid"]
+    assert list(found.tried.valid_rmse) == list(poisoned.tried.valid_rmse)
     test, poison = figures[0]["test"]["test"], figures[2]["test"]["poison"]
     wrong = poison["y"]["simulation"]["rmse"]  # none where the free run exceeds all bounds
     assert wrong is None or wrong > 100 * test["y"]["simulation"]["rmse"]
@@ -179,8 +181,27 @@ def test_candidates_fit_the_records() -> None:
     assert {"loss": "full_sequence"} in [c.training for c in long.near(grown)]
 
 
+def test_a_plant_that_integrates_is_offered_models_that_do() -> None:
+    records = [Record(np.zeros(5000), np.zeros((5000, 2)))]
+    found = Candidates(records, None, 20, integrates=True)
+    ranked = list(found.linear())
+    networks = list(found.nonlinear(ranked))
+    states = [c for c in [*ranked, *networks] if c.model["kind"] == "state_space"]
+    assert {c.model["nx"] for c in states} == {3, 4, 5}, "something must act on two sums"
+    for candidate in states:
+        assert candidate.training["state_samples"] == 20
+        model = MODELS["state_space"](
+            1, 2, **{k: v for k, v in candidate.model.items() if k != "kind"}
+        )
+        assert model.integrating
+        assert model.linear_input
+    near = [c for c in found.near(states[0]) if c.model["kind"] == "state_space"]
+    assert min(c.model["nx"] for c in near) == 3
+    assert not any(c.training.get("weight_decay") for c in near), "sums cannot decay"
+
+
 def test_of_errors_that_are_alike_the_smallest_model_is_chosen() -> None:
-    found = Search([], 0, None, None, 0.0, None)  # type: ignore[arg-type]
+    found = Search(None, None, None, 0.0, None)  # type: ignore[arg-type]
     sizes = {
         "large": (1.0, 90),
         "small": (1.1, 20),
@@ -191,3 +212,20 @@ def test_of_errors_that_are_alike_the_smallest_model_is_chosen() -> None:
         found.trials[name] = SimpleNamespace(loss=loss, weights=weights)  # type: ignore[assignment]
     assert found.best is found.trials["large"]
     assert found.chosen is found.trials["as small"]
+
+
+@pytest.mark.slow
+def test_where_the_plant_integrates_half_decides_and_all_is_learned(
+    tmp_path: Path, start_clock: Callable[[], None]
+) -> None:
+    start_clock()
+    found = sysid.auto(cart(600), budget=0.1, out=tmp_path / "run")
+    assert "integration" in found.advice.topics
+    assert found.config.data.valid is None
+    assert found.run.result.history.valid_loss.isna().all()
+    assert np.isfinite(found.tried.valid_rmse[0])
+    assert np.isfinite(found.model.simulate(cart(600))).all()
+    again = train_config(read_config(tmp_path / "run" / "config.yaml"), tmp_path / "again")
+    assert again is not None
+    for name, weight in found.model.state_dict().items():
+        assert torch.equal(weight, again.result.model.state_dict()[name])

@@ -17,15 +17,18 @@ from sysid.data.files import write
 from sysid.data.records import Record, as_records
 from sysid.experiment.candidates import Candidate, Candidates
 from sysid.experiment.config import Config, parse_config
-from sysid.experiment.data import Columns, held_out, load_records
+from sysid.experiment.data import Columns, blocks_held_out, held_out, load_records
 from sysid.experiment.directory import new_directory, next_directory
 from sysid.experiment.run import Run, train_config
-from sysid.experiment.search import Search
+from sysid.experiment.search import Search, Split
 from sysid.models import Model
 
 TABLE_FILE = "tried.csv"
 _LAST = 0.10  # kept for the evaluation
-_FRACTION, _SHORT_FRACTION, _SHORT = 0.125, 0.25, 5000
+_FRACTION, _SHORT = 0.125, 5000
+# Blocks of a record, each held out in turn: of a short one, where a single part is chance, and
+# where the plant integrates, as drift shows in long runs alone.
+_SEVERAL, _FEW = 4, 2
 _MANY = 1_000_000  # epochs; the time ends a trial
 _MOST_START = 50  # samples to start from, where nothing else is said
 _LEAST: tuple[dict[str, Any], dict[str, Any]] = ({"kind": "ffn", "hidden_sizes": [1]}, {})
@@ -62,7 +65,9 @@ def auto(
     Orders, family, size and training are chosen by the free run on the last part of each record,
     which training does not see: linear models of several orders first, then networks of the best
     orders, of which the better half gets more and more time, then what is near the best one. Of
-    those within 5 % of the lowest error, the one with the fewest weights is taken.
+    those within 5 % of the lowest error, the one with the fewest weights is taken. Of short
+    records (fewer than 5000 samples in all) each quarter is held out in turn, and where the plant
+    integrates, each half; what is chosen is then trained again on all of it.
 
     Args:
         records: what to learn from; kept as npz files beside the run directory, in ``OUT-data``.
@@ -172,23 +177,33 @@ def _search(
     if section["source"] == "files":
         n_init = n_init or _default_n_init(records)
         section = section | {"n_init": n_init}
-    fraction = _SHORT_FRACTION if sum(len(r) for r in records) < _SHORT else _FRACTION
-    section = section | {"valid": {"fraction": fraction}}
+    section = section | {"valid": {"fraction": _FRACTION}}
     train, _ = held_out(_config(section, Candidate(*_LEAST), seed), records, n_init, gap=0)
     looked_at = advice(train)
+    integrates = "integration" in looked_at.topics
+    short = sum(len(r) for r in records) < _SHORT
+    blocks = _FEW if integrates else _SEVERAL if short else 1
+    clipped = [f.channel for f in looked_at.findings if f.topic == "clipped"]
+
+    def splits(config: Config) -> list[Split]:
+        if blocks == 1:
+            return [held_out(config, records, n_init)]
+        return blocks_held_out(config, records, n_init, blocks)
+
     search = Search(
-        records,
-        n_init,
+        splits,
         lambda candidate: _config(section, candidate, seed),
-        Candidates(
-            train, looked_at.suggestion, n_init, integrates="integration" in looked_at.topics
-        ),
+        Candidates(train, looked_at.suggestion, n_init, integrates, clipped),
         deadline,
         tell or (lambda row: None),
+        again=blocks > 1,
     )
     best = search.run()
-    config = best.finished_config()
-    state = None if best.trainer is None else best.trainer.state_dict()
+    config, state = best.finished_config(), None
+    if blocks == 1:
+        state = best.trainers[0].state_dict()
+    else:
+        config = _without_valid(config)
     run = train_config(config, out, data_dir=data_dir, progress=False, state=state)
     if run is None:
         raise RuntimeError("an automatic search must run in one process, not under torchrun")
@@ -196,6 +211,10 @@ def _search(
     with replacing(out / TABLE_FILE) as partial:
         tried.to_csv(partial, index=False)
     return Automatic(run.result.model, config, tried, looked_at, run)
+
+
+def _without_valid(config: Config) -> Config:
+    return config.model_copy(update={"data": config.data.model_copy(update={"valid": None})})
 
 
 def _config(section: dict[str, Any], candidate: Candidate, seed: int) -> Config:

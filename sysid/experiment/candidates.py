@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from sysid.analysis.advice import Suggestion
 from sysid.data.records import Record
 
@@ -13,6 +15,8 @@ _ORDERS = (1, 2, 3, 4, 6, 8)
 _LM_SAMPLES = 400_000  # above, J'J over everything takes longer than it is worth
 _PIECES = (100, 20, 5)  # that a record of a plant that integrates is cut into, one after the other
 _WINDOWS = 64  # a step of Adam
+_SHORT, _FEW_STATES = 5000, 2
+_HELD, _FAR = 10, 10  # samples at a limit; ranges of an output, beyond which there is none
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class Candidates:
         integrates: whether the plant does. Then a free run is learned in pieces that get longer,
             and models integrate as well, see inputs act linearly, as forces and flows do, and
             start as a simulation does: a wrong start stays.
+        clipped: channels that stand at their limits; outputs among them stop there.
     """
 
     def __init__(
@@ -62,12 +67,14 @@ class Candidates:
         suggestion: Suggestion | None,
         n_init: int,
         integrates: bool = False,
+        clipped: Sequence[str] = (),
     ) -> None:
         self.samples = sum(len(r) for r in records)
         self.longest = max(len(r) for r in records)
         self.nu, self.ny = records[0].nu, records[0].ny
         self.suggestion = suggestion
         self.n_init, self.integrates = n_init, integrates
+        self.limits = _limits(records, clipped)
 
     def linear(self) -> Iterator[Candidate]:
         """Yield linear models of several orders: what each nonlinear one has to beat."""
@@ -82,6 +89,11 @@ class Candidates:
         orders = [c.model["nx"] for c in ranked if c.model["kind"] == "state_space"][:2]
         if self.integrates and self.nu:  # friction looks like more states to a linear model
             orders = list(self._orders[:2])
+        elif (
+            self.samples < _SHORT and orders
+        ):  # few samples want few states, and weights that decay
+            yield self._state_space(_FEW_STATES, (4,), "softplus", 1e-3)
+            orders = sorted({_FEW_STATES, *orders})
         for order in orders:
             for hidden in (2, 4) if self.integrates else (4, 12):
                 yield self._state_space(order, (hidden,))
@@ -102,6 +114,8 @@ class Candidates:
             (hidden,) = model["hidden_sizes"]
             for size in (round(1.6 * hidden), max(round(hidden / 1.6), 2)):
                 yield Candidate(model | {"hidden_sizes": [size]}, training, best.seed)
+        if model["kind"] == "state_space" and model["hidden_sizes"] and "activation" not in model:
+            yield Candidate(model | {"activation": "softplus"}, training, best.seed)
         order = "nx" if "nx" in model else "na" if "na" in model else ""
         if order:
             for change in (1, -1):
@@ -131,9 +145,17 @@ class Candidates:
             orders.add(min(max(self.suggestion.na, 1), 12))
         return sorted(o for o in orders if o <= max(self.longest // 20, 1))
 
-    def _state_space(self, nx: int, hidden: tuple[int, ...]) -> Candidate:
-        model = {"kind": "state_space", "nx": nx, "hidden_sizes": list(hidden)}
+    def _state_space(
+        self, nx: int, hidden: tuple[int, ...], activation: str = "", decay: float = 0.0
+    ) -> Candidate:
+        model: dict[str, Any] = {"kind": "state_space", "nx": nx, "hidden_sizes": list(hidden)}
         training = self._second_order()
+        if activation:
+            model["activation"] = activation
+        if decay:
+            training["weight_decay"] = decay
+        if self.limits:
+            model["output_limits"] = self.limits
         if self.integrates:
             model |= {"integrating": True, "linear_input": True}
             model |= {"feedthrough": False, "output_hidden_sizes": []}
@@ -178,3 +200,18 @@ class Candidates:
             {"kind": "gru", "hidden_size": 24, "initial_state": "encoder", "n_init": start},
             training,
         )
+
+
+def _limits(records: list[Record], clipped: Sequence[str]) -> list[list[float]]:
+    """Return least and largest value of each output, far away where none holds; or nothing."""
+    names = records[0].y_names
+    if not set(names) & set(clipped):
+        return []
+    out = []
+    for i, name in enumerate(names):
+        y = np.concatenate([r.y[:, i] for r in records])
+        low, high = float(np.nanmin(y)), float(np.nanmax(y))
+        far = _FAR * (high - low)
+        held = [name in clipped and (y == end).sum() >= _HELD for end in (low, high)]
+        out.append([low if held[0] else low - far, high if held[1] else high + far])
+    return out

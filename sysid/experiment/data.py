@@ -106,6 +106,33 @@ def held_out(
     return train, [v.replace(n_init=n_init) for v in valid]
 
 
+def blocks_held_out(
+    config: Config, records: list[Record], n_init: int, count: int
+) -> list[tuple[list[Record], list[Record]]]:
+    """Hold out each of some blocks of every record in turn, to train on what is around it.
+
+    Args:
+        config: says how many samples around a block nobody gets, by its model and windows.
+        records: the whole records.
+        n_init: samples that held-out data are simulated from, as test data will be.
+        count: of blocks of a record, one after the other.
+
+    Returns:
+        Training records and validation records of each block.
+    """
+    gap = split_gap(config.training, config.build_model(records[0].nu, records[0].ny))
+    out = []
+    for block in range(count):
+        train, valid = [], []
+        for record in records:
+            first, last = (k * len(record) // count for k in (block, block + 1))
+            around = ((0, first - gap), (last + gap, len(record)))
+            train += [record[a:b] for a, b in around if a < b]
+            valid.append(record[first:last].replace(n_init=n_init))
+        out.append((train, valid))
+    return out
+
+
 def _named_data(config: Config, data_dir: str | None, gap: int | None) -> Data:
     section = config.data
     train, test = _named_records(section, data_dir)

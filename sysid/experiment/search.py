@@ -12,91 +12,119 @@ import pandas as pd
 from sysid.data.records import Record
 from sysid.experiment.candidates import Candidate, Candidates
 from sysid.experiment.config import Config
-from sysid.experiment.data import held_out
 from sysid.models.sensitivities import weight_count
 from sysid.training.trainer import Trainer
 
 # Shares of the time: linear models, a first look at networks, the better half of them, the best
 # two; then what is near the best, and in the end the one that is chosen.
 _ROUNDS = (0.08, 0.30, 0.25, 0.20)
-_FINISH = 0.05
+_FINISH, _AGAIN = 0.05, 0.25
 _ALIKE = 1.05  # times the lowest error: no worse than that, as far as a held-out part tells
+_CENTRES = 10  # candidates near which others are looked for, the best first
 _PATIENCE = 40  # epochs without a better validation
+
+Split = tuple[list[Record], list[Record]]
 
 
 class Trial:
-    """A candidate under training, which can be left and gone on with."""
+    """A candidate under training, which can be left and gone on with.
+
+    Args:
+        candidate: what is tried.
+        config: the same as a config.
+        splits: training and validation records; with several, each trains a model of its own, and
+            the mean of their errors counts.
+    """
 
     def __init__(
-        self, candidate: Candidate, config: Config, records: list[Record], n_init: int
+        self, candidate: Candidate, config: Config, splits: Callable[[Config], Sequence[Split]]
     ) -> None:
         self.candidate, self.config = candidate, config
         self.reason = ""
-        self.trainer: Trainer | None = None
+        self.trainers: list[Trainer] = []
         started = time.perf_counter()
         try:
-            train, valid = held_out(config, records, n_init)
-            model = config.build_model(train[0].nu, train[0].ny)
-            self.trainer = Trainer(model, train, valid, config.settings())
+            for train, valid in splits(config):
+                model = config.build_model(train[0].nu, train[0].ny)
+                self.trainers.append(Trainer(model, train, valid, config.settings()))
         except (ValueError, ArithmeticError, MemoryError) as error:
-            self.reason = str(error)
+            self._fail(error)
+        self.ended = [""] * len(self.trainers)
         self.seconds = time.perf_counter() - started
-
-    @property
-    def last_epochs(self) -> int:
-        """Epochs of the loss itself, after all growing horizons."""
-        if self.trainer is None:
-            return 0
-        last = len(self.trainer.stages)
-        return sum(e.stage == last for e in self.trainer.history)
 
     @property
     def weights(self) -> int:
         """How many weights the model has; none where there is no model."""
-        return weight_count(self.trainer.model) if self.trainer else 0
+        return weight_count(self.trainers[0].model) if self.trainers else 0
 
     @property
     def loss(self) -> float:
-        """The validation loss; infinite until there is an epoch of the loss itself."""
-        return self.trainer.best_loss if self.trainer and self.last_epochs else math.inf
+        """The mean validation loss; infinite until each has an epoch of the loss itself."""
+        if not self.trainers or not all(map(_last_epochs, self.trainers)):
+            return math.inf
+        return sum(t.best_loss for t in self.trainers) / len(self.trainers)
 
     def go_on(self, seconds: float, deadline: float) -> None:
         """Train for some seconds, at least to the first epoch of the loss itself."""
-        if self.trainer is None or self.reason:
-            return
-        trainer, started = self.trainer, time.perf_counter()
+        started = time.perf_counter()
+        for i, trainer in enumerate(self.trainers):
+            if self.reason:
+                return
+            if not self.ended[i]:
+                left = started + seconds - time.perf_counter()
+                self._train(i, trainer, left / (len(self.trainers) - i), deadline)
+        if all(self.ended) and not self.reason:
+            self.reason = self.ended[0]
+        self.seconds += time.perf_counter() - started
+
+    def _train(self, i: int, trainer: Trainer, seconds: float, deadline: float) -> None:
+        started = time.perf_counter()
         try:
             for _ in trainer.epochs():
                 now = time.perf_counter()
-                if now >= deadline or (now - started >= seconds and self.last_epochs):
+                begun = _last_epochs(trainer) > 0
+                if now >= deadline or (now - started >= seconds and begun):
                     break
-                if len(trainer.history) - trainer.best_epoch > _PATIENCE and self.last_epochs:
-                    self.reason = "patience"
+                if len(trainer.history) - trainer.best_epoch > _PATIENCE and begun:
+                    self.ended[i] = "patience"
                     break
             else:
-                self.reason = trainer.stopped_because
+                self.ended[i] = trainer.stopped_because
         except (ValueError, ArithmeticError) as error:
-            self.reason = str(error)
-        self.seconds += time.perf_counter() - started
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        self.reason, self.trainers = str(error), []
 
     def finished_config(self) -> Config:
-        """Return the config that trains to where this trial is now."""
-        changes = {"max_epochs": self.last_epochs}
+        """Return the config that trains to where this trial is now.
+
+        Of several models, to where they were best, in the mean: the next one has no validation.
+        """
+        epochs = [_last_epochs(t) for t in self.trainers]
+        if len(self.trainers) > 1:
+            epochs = [_last_epochs(t, t.best_epoch) for t in self.trainers]
+        changes = {"max_epochs": max(round(sum(epochs) / max(len(epochs), 1)), 1)}
         return self.config.model_copy(
             update={"training": self.config.training.model_copy(update=changes)}
         )
 
     def row(self) -> dict[str, Any]:
         """Return what the table says of it."""
-        trainer = self.trainer
         return {
             "candidate": self.candidate.name,
             "weights": self.weights,
-            "epochs": len(trainer.history) if trainer else 0,
+            "epochs": max((len(t.history) for t in self.trainers), default=0),
             "seconds": round(self.seconds, 2),
             "valid_rmse": math.sqrt(self.loss),
             "stopped_because": self.reason or "time",
         }
+
+
+def _last_epochs(trainer: Trainer, until: float = math.inf) -> int:
+    """Return the epochs of the loss itself, after all growing horizons, up to one of them."""
+    last = len(trainer.stages)
+    return sum(e.stage == last and e.epoch <= until for e in trainer.history)
 
 
 class Search:
@@ -106,27 +134,26 @@ class Search:
     are few or none, it has the least to be wrong with.
 
     Args:
-        records: training records, whole.
-        n_init: samples that a simulation starts from.
+        splits: training and validation records for a config, once or for several blocks.
         make_config: from a candidate to its config.
         candidates: what there is to try.
         deadline: of ``time.perf_counter``.
         tell: called with a row each time that a candidate was worked on.
+        again: whether the one that is chosen will be trained once more, for which time is left.
     """
 
     def __init__(
         self,
-        records: list[Record],
-        n_init: int,
+        splits: Callable[[Config], Sequence[Split]],
         make_config: Callable[[Candidate], Config],
         candidates: Candidates,
         deadline: float,
         tell: Callable[[dict[str, Any]], None],
+        again: bool = False,
     ) -> None:
-        self.records, self.n_init = records, n_init
-        self.make_config, self.tell = make_config, tell
+        self.splits, self.make_config, self.tell = splits, make_config, tell
         self.candidates = candidates
-        self.deadline = deadline
+        self.deadline, self.again = deadline, again
         self.trials: dict[str, Trial] = {}
 
     def run(self) -> Trial:
@@ -136,7 +163,8 @@ class Search:
             RuntimeError: if none gave a stable model.
         """
         total = self.deadline - time.perf_counter()
-        end, self.deadline = self.deadline, self.deadline - _FINISH * total
+        left_over = _AGAIN if self.again else _FINISH
+        end, self.deadline = self.deadline, self.deadline - left_over * total
         linear = self._round(list(self.candidates.linear()), _ROUNDS[0] * total)
         networks = self.candidates.nonlinear([t.candidate for t in linear])
         ranked = self._round(list(networks), _ROUNDS[1] * total)
@@ -151,7 +179,7 @@ class Search:
                 f"sysid advice says, or give more time; the first: {self.best.reason or 'time'}"
             )
         chosen, self.deadline = self.chosen, end
-        if (left := end - time.perf_counter()) > 0:
+        if (left := end - time.perf_counter()) > 0 and not self.again:
             self._work_on(chosen.candidate, left)
         return chosen
 
@@ -187,7 +215,7 @@ class Search:
     def _work_on(self, candidate: Candidate, seconds: float) -> Trial:
         trial = self.trials.get(candidate.name)
         if trial is None:
-            trial = Trial(candidate, self.make_config(candidate), self.records, self.n_init)
+            trial = Trial(candidate, self.make_config(candidate), self.splits)
             self.trials[candidate.name] = trial
         if not trial.reason:
             # Without any model the time is exceeded rather than nothing found.
@@ -197,12 +225,15 @@ class Search:
         return trial
 
     def _explore(self) -> None:
-        """Try what is near the best, and go on from what is better, while there is time."""
+        """Try what is near the best, and go on from what is better, while there is time.
+
+        Where all of that was tried, what is near the next best is.
+        """
         while (left := self.deadline - time.perf_counter()) > 0:
             best = self.best
-            new = [c for c in self.candidates.near(best.candidate) if c.name not in self.trials]
+            new = self._untried()
             if not new:
-                if best.reason:  # nothing near it is better, and it has ended
+                if best.reason:  # nothing near any is better, and it has ended
                     return
                 self._work_on(best.candidate, left)
                 continue
@@ -211,3 +242,10 @@ class Search:
                     return
                 if self._work_on(candidate, 1.2 * best.seconds).loss < best.loss:
                     break
+
+    def _untried(self) -> list[Candidate]:
+        for trial in sorted(self.trials.values(), key=lambda t: t.loss)[:_CENTRES]:
+            near = self.candidates.near(trial.candidate)
+            if new := [c for c in near if c.name not in self.trials]:
+                return new
+        return []

@@ -35,49 +35,61 @@ class Encoder(nn.Module):
         return out
 
 
-def fitted_state(
+def fitted_states(
     simulate: Callable[[Tensor], tuple[Tensor, Tensor]],
     y: Tensor,
     state_size: int,
     steps: int = 30,
 ) -> Tensor:
-    """Return the initial state that fits measured outputs best, by least squares.
+    """Return the initial states that fit measured outputs best, by least squares, each its own.
 
     Damped Gauss-Newton (Levenberg-Marquardt) steps from the zero state; the damping also
     keeps directions that the data do not see near zero.
 
     Args:
-        simulate: maps a state ``(state_size,)`` to outputs ``(n, ny)`` and their derivative
-            ``(n, ny, state_size)``.
-        y: ``(n, ny)``; a missing sample has no weight.
+        simulate: maps states ``(batch, state_size)`` to outputs ``(batch, n, ny)`` and their
+            derivatives ``(batch, n, ny, state_size)``.
+        y: ``(batch, n, ny)``; a missing sample has no weight.
         state_size: numbers in a state.
         steps: most of them.
+
+    Returns:
+        ``(batch, state_size)``.
     """
-    target, seen = y.flatten().nan_to_num(), ~y.flatten().isnan()
+    target, seen = y.flatten(1).nan_to_num(), ~y.flatten(1).isnan()
+    eye = torch.eye(state_size, dtype=target.dtype, device=target.device)
 
-    def residual(state: Tensor) -> tuple[Tensor, Tensor]:
-        y_hat, jacobian = simulate(state)
-        return (y_hat.flatten() - target) * seen, jacobian.flatten(0, 1) * seen[:, None]
+    def residual(states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        y_hat, jacobian = simulate(states)
+        e = (y_hat.flatten(1) - target) * seen
+        return e, jacobian.flatten(1, 2) * seen[..., None], e.square().sum(1)
 
-    z = target.new_zeros(state_size)
-    e, jacobian = residual(z)
-    damping: float | None = None
+    z = target.new_zeros(len(y), state_size)
+    e, jacobian, before = residual(z)
+    damping: Tensor | None = None
+    going = torch.ones_like(seen[:, 0])
     for _ in range(steps):
-        normal = jacobian.T @ jacobian
-        scale = float(normal.diagonal().max())
-        if not scale > 0:
-            break
-        damping = 1e-3 * scale if damping is None else max(damping / 10, 1e-9 * scale)
-        before, after = float(e @ e), float("inf")
-        while not after < before and damping < 1e9 * scale:
-            ridge = damping * torch.eye(state_size, dtype=z.dtype, device=z.device)
-            step = torch.linalg.solve(normal + ridge, jacobian.T @ e)
-            trial, trial_jacobian = residual(z - step)
-            after = float(trial @ trial)
-            damping *= 1 if after < before else 10
-        if not after < before:
-            break
-        z, e, jacobian = z - step, trial, trial_jacobian
-        if before - after <= 1e-9 * before:
+        normal = jacobian.mT @ jacobian
+        scale = normal.diagonal(dim1=1, dim2=2).amax(1)
+        going &= scale > 0
+        normal = torch.where(going[:, None, None], normal, eye)
+        least = 1e-9 * scale
+        damping = 1e6 * least if damping is None else torch.maximum(damping / 10, least)
+        looking, fell = going, torch.zeros_like(before)
+        while looking.any():
+            ridge = torch.where(looking, damping, 1)[:, None, None] * eye
+            step = torch.linalg.solve(normal + ridge, jacobian.mT @ e[..., None])[..., 0]
+            trial_e, trial_jacobian, after = residual(z - step)
+            better = looking & (after < before)
+            fell = torch.where(better, before - after, fell)
+            z = torch.where(better[:, None], z - step, z)
+            e = torch.where(better[:, None], trial_e, e)
+            jacobian = torch.where(better[:, None, None], trial_jacobian, jacobian)
+            damping = torch.where(looking & ~better, 10 * damping, damping)
+            looking = looking & ~better & (damping < 1e9 * scale)
+        # Where nothing fell, or hardly, that was it.
+        going = going & (fell > 1e-9 * before)
+        before = before - fell
+        if not going.any():
             break
     return z

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sysid.models import prediction
-from sysid.models.initial_state import Encoder, LearnedState, fitted_state
+from sysid.models.initial_state import Encoder, LearnedState, fitted_states
 from sysid.models.linearisation import Step
 from sysid.models.model import Carried, Model, check_choice, check_count
 from sysid.models.sensitivities import (
@@ -351,7 +351,6 @@ class StatefulModel(Model):
         _, (*hidden, _) = self._continue(u[None], state, _delayed(y[None])[:, :n])
         return (*hidden, y[None, -1].nan_to_num())
 
-    @torch.no_grad()
     def estimated_state(self, u: Tensor, y: Tensor) -> Tensor:
         """Return the initial state, ``(state_size,)``, that fits measured outputs best.
 
@@ -365,17 +364,23 @@ class StatefulModel(Model):
             >>> model.estimated_state(torch.ones(20, 1), torch.zeros(20, 1)).shape
             torch.Size([3])
         """
+        return self.estimated_states(u[None], y[None])[0]
+
+    @torch.no_grad()
+    def estimated_states(self, u: Tensor, y: Tensor) -> Tensor:
+        """Do what ``estimated_state`` does for a batch of windows, each on its own."""
         whole = self.state_size + self.feedback * self.ny
-        to_itself = torch.eye(whole, self.state_size, dtype=u.dtype, device=u.device)[None]
+        to_itself = torch.eye(whole, self.state_size, dtype=u.dtype, device=u.device)
+        to_itself = to_itself.expand(len(u), -1, -1)
 
-        def simulate(state: Tensor) -> tuple[Tensor, Tensor]:
-            x = torch.cat([state, state.new_zeros(whole - self.state_size)])[None]
-            run = self._unfolded(u[None], y[None], x, to_itself, len(u), len(y), of_weights=False)
+        def simulate(states: Tensor) -> tuple[Tensor, Tensor]:
+            x = torch.cat([states, states.new_zeros(len(u), whole - self.state_size)], 1)
+            run = self._unfolded(u, y, x, to_itself, u.shape[1], u.shape[1], of_weights=False)
             parts = list(run)
-            y_hat = torch.cat([p.y_hat[0] for p in parts])
-            return y_hat, torch.cat([p.jacobian[0] for p in parts])
+            y_hat = torch.cat([p.y_hat for p in parts], 1)
+            return y_hat, torch.cat([p.jacobian for p in parts], 1)
 
-        return fitted_state(simulate, y, self.state_size)
+        return fitted_states(simulate, y, self.state_size)
 
     def _predict(self, u: Tensor, y: Tensor, horizon: int) -> Tensor:
         if self.encoder is not None:

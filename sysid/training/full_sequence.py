@@ -39,7 +39,7 @@ class FullSequence(Loss):
         super().__init__(model, settings)
         self.truncate = settings.truncate
         self.first = max(self.washout, model.n_memory)
-        self.records = []
+        self.records: list[tuple[Tensor, ...]] = []
         if self.truncate is not None and not model.causal:
             raise ValueError(
                 f"truncate must be null for a bidirectional model, got {self.truncate}: it sees "
@@ -75,9 +75,7 @@ class FullSequence(Loss):
         From zero, a plant that integrates would first be bent to hold its offset.
         """
         with torch.no_grad():
-            return torch.stack(
-                [model.estimated_state(u[:_FIRST], y[:_FIRST]) for u, y in self.records]
-            )
+            return FittedStates(model, _FIRST).states(self.records)
 
     @property
     def steps(self) -> int:
@@ -107,8 +105,7 @@ class FullSequence(Loss):
             return self.model.unfold(u, y, self.washout)
         state = None if self.states is None else self.states[items]
         if self.fitted is not None:
-            states = [self.fitted.state(*self.records[i]) for i in items]
-            state = torch.stack(states)
+            state = self.fitted.states([self.records[i] for i in items])
         return self.model.unfold(u, y, self.washout, state=state)
 
     def padded(self, items: list[int]) -> tuple[Tensor, Tensor]:
@@ -172,14 +169,17 @@ class _Records(Objective):
 
     def stretches(self) -> list[Stretch]:
         loss, model, scale = self.loss, self.loss.model, self.count**-0.5
+        starts: dict[int, tuple[Tensor, Tensor]] = {}
+        if loss.fitted is not None:
+            found = loss.fitted.with_derivatives([loss.records[i] for i in self.items])
+            starts = dict(zip(self.items, found, strict=True))
 
         def stretch(item: int) -> Stretch:
             def blocks() -> Iterator[tuple[Tensor, Tensor]]:
                 u, y = loss.records[item]
-                state = None if loss.states is None else loss.states[item].detach()
-                moved = None
-                if loss.fitted is not None:
-                    state, moved = loss.fitted.with_derivatives(u, y)
+                state, moved = starts.get(item, (None, None))
+                if loss.states is not None:
+                    state = loss.states[item].detach()
                 for part in model.sensitivities(
                     u, y, with_state=state is not None, state=state, washout=loss.washout
                 ):
