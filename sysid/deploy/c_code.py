@@ -17,6 +17,7 @@ from sysid.deploy.weights import (
     array,
     chains,
     network_chain,
+    output_limits,
     recurrent_layers,
     refuse_smoother,
 )
@@ -178,6 +179,10 @@ def _model_data(model: Model, data: _Data) -> list[str]:
     shared = ["affine", "chain", "scale"]
     if isinstance(model, StateSpace):
         data.sizes["STATE"] = model.nx
+        limits = output_limits(model)
+        data.sizes["LIMITED"] = 0 if limits is None else model.ny
+        for key, values in zip(("y_low", "y_high"), limits or (np.empty(0),) * 2, strict=True):
+            data.array(key, values)
         return [*shared, "state_space", *begin]
     if isinstance(model, FFN):
         return [*shared, "ffn"]

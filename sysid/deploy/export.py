@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from sysid.deploy.weights import refuse_other_outputs
+from sysid.deploy.weights import refuse_ensemble
 from sysid.models import Model
 
 FORMATS = {"onnx": ".onnx", "c": ".c"}
@@ -50,7 +50,7 @@ def export(
         >>> [file.name for file in export(model, "plant.c")]
         ['plant.h', 'plant.c', 'plant_main.c']
     """
-    refuse_other_outputs(model, "export")
+    refuse_ensemble(model, "export")
     path = Path(path)
     format = format or {suffix: f for f, suffix in FORMATS.items()}.get(path.suffix)
     if format not in FORMATS or path.suffix != FORMATS[format]:

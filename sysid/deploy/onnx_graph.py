@@ -16,7 +16,14 @@ import numpy as np
 
 from sysid.data.records import Array
 from sysid.deploy.onnx_builder import Graph, Names
-from sysid.deploy.weights import Recurrent, array, chains, network_chain, recurrent_layers
+from sysid.deploy.weights import (
+    Recurrent,
+    array,
+    chains,
+    network_chain,
+    output_limits,
+    recurrent_layers,
+)
 from sysid.models import FFN, NARX, Model, StateSpace
 from sysid.models.stateful import StatefulModel
 
@@ -94,6 +101,15 @@ def _states(model: Model) -> dict[str, list[int | str]]:
     return out | ({"y_last": ["batch", model.ny]} if model.feedback else {})
 
 
+def _outputs(g: Graph, model: Model, y: str) -> str:
+    """Turn outputs in own units into physical ones, within their limits."""
+    y = g.scaled_out(y, array(model.scaling.y_offset), array(model.scaling.y_scale))
+    if (limits := output_limits(model)) is None:
+        return y
+    low, high = map(g.constant, limits)
+    return g.op("Min", g.op("Max", y, low), high)
+
+
 def _step(model: Model) -> Any:
     """One sample."""
     g, shapes = Graph(), _states(model)
@@ -102,7 +118,7 @@ def _step(model: Model) -> Any:
     states = [g.given(name, shape) for name, shape in shapes.items()]
     own = g.scaled_in(u, array(scaling.u_offset), array(scaling.u_scale))
     y, after = _advance(g, model, own, states)
-    y = g.scaled_out(y, array(scaling.y_offset), array(scaling.y_scale))
+    y = _outputs(g, model, y)
     g.result(y, "y_hat", ["batch", model.ny])
     for value, (name, shape) in zip(after, shapes.items(), strict=True):
         g.result(value, f"{name}_next", shape)
@@ -127,7 +143,7 @@ def _whole(model: Model) -> Any:
         y, after = _scan(g, model, rest, states)
     else:
         y, after = _advance(g, model, rest, states)
-    y = g.scaled_out(y, array(scaling.y_offset), array(scaling.y_scale))
+    y = _outputs(g, model, y)
     if m:
         y = g.joined([y_start, y], axis=1)
     g.result(y, "y_hat", ["batch", "time", model.ny])

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from sysid.data.records import Array, Record
 from sysid.deploy.steps import STEPS, pack
-from sysid.deploy.weights import array, refuse_other_outputs, refuse_smoother
+from sysid.deploy.weights import array, output_limits, refuse_ensemble, refuse_smoother
 from sysid.models import NARX
 from sysid.models.stateful import StatefulModel
 
@@ -32,7 +32,7 @@ class Stream:
         model: a one-way model of any kind; later changes of its weights are not seen.
 
     Raises:
-        ValueError: if the model is bidirectional, an ensemble, or has output limits.
+        ValueError: if the model is bidirectional or an ensemble.
 
     Example:
         >>> import sysid
@@ -49,7 +49,7 @@ class Stream:
     """
 
     def __init__(self, model: Model) -> None:
-        refuse_other_outputs(model, "stream")
+        refuse_ensemble(model, "stream")
         refuse_smoother(model, "stream")
         self.model = model
         self._step = STEPS[model.kind]
@@ -59,6 +59,7 @@ class Stream:
         self._scaling = np.concatenate(
             [array(scaling.u_offset), array(scaling.u_scale), self._y_offset, self._y_scale]
         )
+        self._limits = output_limits(model)
         self._size, self._fed_back = _layout(model)
         self._a, self._b = np.empty(room), np.empty(room)
         self._x: Array | None = None
@@ -123,7 +124,7 @@ class Stream:
             inputs, y, x, self._scaling, self._weights, self._sizes, self._a, self._b
         ):
             raise ValueError(f"u must be finite, got {inputs.tolist()}; hold the last value")
-        return y
+        return y if self._limits is None else np.clip(y, *self._limits, out=y)
 
     def observe(self, y: ArrayLike) -> None:
         """Take the outputs that were measured at the sample of the last step.

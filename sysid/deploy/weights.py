@@ -89,17 +89,23 @@ def array(tensor: Tensor) -> Array:
     return out
 
 
-def refuse_other_outputs(model: Model, what: str) -> None:
-    """Raise for a model whose outputs are more than a network's.
+def output_limits(model: Model) -> tuple[Array, Array] | None:
+    """Return the least and largest value of each output, ``(ny,)`` in physical units, if limited.
+
+    Only a state space is, which feeds no outputs back.
+    """
+    if not isinstance(model, StateSpace) or model.output_limits is None:
+        return None
+    low, high = np.array(model.output_limits).T
+    return low, high
+
+
+def refuse_ensemble(model: Model, what: str) -> None:
+    """Raise for a model that is several.
 
     Raises:
-        ValueError: if it is an ensemble, or has output limits.
+        ValueError: if it is an ensemble.
     """
-    if isinstance(model, StateSpace) and model.output_limits is not None:
-        raise ValueError(
-            f"output_limits must be null to {what}, got {model.output_limits}: only a simulation "
-            "knows them; limit the outputs where they are used"
-        )
     if isinstance(model, Ensemble):
         raise ValueError(
             f"model must be a single network to {what}, got an ensemble of {len(model.members)}; "

@@ -15,4 +15,10 @@ void model_step(model_state *s, const model_real *u, model_real *y)
     add_chain(chain2, CHAIN2, activate, z, y);
     add_chain(chain3, CHAIN3, activate, z, y);
     scale_out(y);
+    for (i = 0; i < LIMITED; i++) {
+        if (y[i] < y_low[i])
+            y[i] = y_low[i];
+        if (y[i] > y_high[i])
+            y[i] = y_high[i];
+    }
 }
