@@ -33,7 +33,7 @@ class Trial:
         candidate: what is tried.
         config: the same as a config.
         splits: training and validation records; with several, each trains a model of its own, and
-            the mean of their errors counts.
+            the mean of their errors after equally many epochs counts.
     """
 
     def __init__(
@@ -59,10 +59,17 @@ class Trial:
 
     @property
     def loss(self) -> float:
-        """The mean validation loss; infinite until each has an epoch of the loss itself."""
+        """The validation loss; infinite until each model has an epoch of the loss itself."""
         if not self.trainers or not all(map(_last_epochs, self.trainers)):
             return math.inf
-        return sum(t.best_loss for t in self.trainers) / len(self.trainers)
+        return self.trainers[0].best_loss if len(self.trainers) == 1 else self._in_the_mean()[0]
+
+    def _in_the_mean(self) -> tuple[float, int]:
+        """Return the lowest mean of the losses after equally many epochs, and how many."""
+        last = [_last_losses(t) for t in self.trainers]
+        means = [sum(losses) / len(last) for losses in zip(*last, strict=False)]
+        best = min(range(len(means)), key=means.__getitem__)
+        return means[best], best + 1
 
     def go_on(self, seconds: float, deadline: float) -> None:
         """Train for some seconds, at least to the first epoch of the loss itself."""
@@ -99,12 +106,11 @@ class Trial:
     def finished_config(self) -> Config:
         """Return the config that trains to where this trial is now.
 
-        Of several models, to where they were best, in the mean: the next one has no validation.
+        Of several models, to where they were best in the mean: the next one has no validation.
         """
-        epochs = [_last_epochs(t) for t in self.trainers]
-        if len(self.trainers) > 1:
-            epochs = [_last_epochs(t, t.best_epoch) for t in self.trainers]
-        changes = {"max_epochs": max(round(sum(epochs) / max(len(epochs), 1)), 1)}
+        one = len(self.trainers) == 1
+        epochs = _last_epochs(self.trainers[0]) if one else self._in_the_mean()[1]
+        changes = {"max_epochs": epochs}
         return self.config.model_copy(
             update={"training": self.config.training.model_copy(update=changes)}
         )
@@ -121,10 +127,18 @@ class Trial:
         }
 
 
-def _last_epochs(trainer: Trainer, until: float = math.inf) -> int:
-    """Return the epochs of the loss itself, after all growing horizons, up to one of them."""
+def _last_losses(trainer: Trainer) -> list[float]:
+    """Return the validation losses of the loss itself, after all growing horizons."""
     last = len(trainer.stages)
-    return sum(e.stage == last and e.epoch <= until for e in trainer.history)
+    return [
+        math.inf if e.valid_loss is None or math.isnan(e.valid_loss) else e.valid_loss
+        for e in trainer.history
+        if e.stage == last
+    ]
+
+
+def _last_epochs(trainer: Trainer) -> int:
+    return len(_last_losses(trainer))
 
 
 class Search:
