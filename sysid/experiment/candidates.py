@@ -89,9 +89,7 @@ class Candidates:
         orders = [c.model["nx"] for c in ranked if c.model["kind"] == "state_space"][:2]
         if self.integrates and self.nu:  # friction looks like more states to a linear model
             orders = list(self._orders[:2])
-        elif (
-            self.samples < _SHORT and orders
-        ):  # few samples want few states, and weights that decay
+        elif self.samples < _SHORT and orders:  # few samples: few states, and weights that decay
             yield self._state_space(_FEW_STATES, (4,), "softplus", 1e-3)
             orders = sorted({_FEW_STATES, *orders})
         for order in orders:
