@@ -207,6 +207,8 @@ def test_a_limit_is_named_in_the_unit_of_what_was_given() -> None:
 def test_least_values_are_allowed() -> None:
     assert len(np.unique(excitation.aprbs(60, hold=(5, 5))[::5])) == 12
     assert len(excitation.filtered_noise(50, order=1)) == 50
+    assert len(excitation.chirp(2)) == 2
+    np.testing.assert_array_equal(excitation.prbs(3), excitation.prbs(3, bits=2))
     lines = np.abs(np.fft.rfft(excitation.multisine(60, band=(0.1, 0.1)).ravel()))
     assert np.flatnonzero(lines > 1e-9).tolist() == [3]
 

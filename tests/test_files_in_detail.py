@@ -247,3 +247,14 @@ def test_a_benchmark_is_loaded_without_a_word(capfd: pytest.CaptureFixture[str])
         pytest.skip("SYSID_DATA names no folder with the benchmarks' files")
     load_benchmark("cascaded_tanks")
     assert capfd.readouterr() == ("", "")
+
+
+def test_two_samples_a_channel_are_a_record_beside_one_of_more(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", u1=np.ones(2), y1=np.zeros(2), setting=np.ones(1))
+    assert len(read(tmp_path / "a.npz", u=["u1"], y=["y1"])) == 2
+
+
+def test_a_column_that_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("u1,y1\n1,2\n3,4\n")
+    with pytest.raises(ValueError, match="column must be one of u1, y1, got 'q'"):
+        read(tmp_path / "a.csv", u=["q"], y=["y1"])

@@ -129,6 +129,7 @@ def test_a_parquet_file_becomes_a_memory_mapped_record(tmp_path) -> None:  # typ
     assert again.on_disk
     assert_array_equal(again.u, record.u)
     assert_array_equal(again.y, record.y)
+    assert (again.u_units, again.y_units) == (record.u_units, record.y_units)
     assert again.sampling_time == pytest.approx(record.sampling_time, rel=1e-9)
     stored = map_parquet(tmp_path / "plain.parquet", tmp_path / "b")
     assert stored.sampling_time == record.sampling_time

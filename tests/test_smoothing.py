@@ -70,6 +70,9 @@ def test_pieces_and_copies() -> None:
     assert [len(p) for p in pieces] == [30] * 8
     assert_array_equal(pieces[3].u[:, 0], linear_record(95).u[65:, 0])
     assert not np.array_equal(np.isnan(pieces[0].y), np.isnan(pieces[4].y))
+    for name in ("length", "copies"):
+        with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
+            sysid.hide_outputs(linear_record(95), **{name: 0})
 
 
 @pytest.mark.parametrize("k", [0, 20, 49])
