@@ -86,7 +86,7 @@ def train_automatically(
             )
 
     if not as_json:
-        print("  seconds  free-run rmse / std of the held-out part, and candidate")
+        print("  seconds  free-run rmse / std of what is held out, and candidate")
     found = auto_sources(
         sources,
         tests,
