@@ -121,7 +121,7 @@ class LevenbergMarquardt:
         return value
 
     def _gradient_is_zero(self, equations: NormalEquations) -> bool:
-        size = np.sqrt(equations.diagonal * equations.value)
+        size = np.sqrt(equations.diagonal) * math.sqrt(equations.value)  # apart: no overflow
         return bool((np.abs(equations.whole_vector) <= self.tolerance * size).all())
 
     def _step(
