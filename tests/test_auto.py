@@ -186,7 +186,8 @@ def test_a_plant_that_integrates_is_offered_models_that_do() -> None:
     found = Candidates(records, None, 20, integrates=True)
     ranked = list(found.linear())
     networks = list(found.nonlinear(ranked))
-    states = [c for c in [*ranked, *networks] if c.model["kind"] == "state_space"]
+    states = [*ranked, *networks]
+    assert {c.model["kind"] for c in states} == {"state_space"}, "what drifts is right by luck"
     assert {c.model["nx"] for c in states} == {3, 4, 5}, "something must act on two sums"
     for candidate in states:
         assert candidate.training["state_samples"] == 20
@@ -195,7 +196,7 @@ def test_a_plant_that_integrates_is_offered_models_that_do() -> None:
         )
         assert model.integrating
         assert model.linear_input
-    near = [c for c in found.near(states[0]) if c.model["kind"] == "state_space"]
+    near = list(found.near(states[0]))
     assert min(c.model["nx"] for c in near) == 3
     assert not any(c.training.get("weight_decay") for c in near), "sums cannot decay"
 

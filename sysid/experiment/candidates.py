@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -57,7 +58,8 @@ class Candidates:
         n_init: samples that a simulation may start from.
         integrates: whether the plant does. Then a free run is learned in pieces that get longer,
             and models integrate as well, see inputs act linearly, as forces and flows do, and
-            start as a simulation does: a wrong start stays.
+            start as a simulation does: a wrong start stays. No other kind is tried: one without
+            sums drifts, and of many some drift the right way by luck.
         clipped: channels that stand at their limits; outputs among them stop there.
     """
 
@@ -82,18 +84,21 @@ class Candidates:
             if self.nu and order <= self.longest // 20:
                 yield self._state_space(order, ())
         for order in self._lags():
-            yield self._narx(order, ())
+            if not self._sums:
+                yield self._narx(order, ())
 
     def nonlinear(self, ranked: list[Candidate]) -> Iterator[Candidate]:
         """Yield networks of the orders of the best linear models, given the best first."""
         orders = [c.model["nx"] for c in ranked if c.model["kind"] == "state_space"][:2]
-        if self.integrates and self.nu:  # friction looks like more states to a linear model
-            orders = list(self._orders[:2])
-        elif self.samples < _SHORT and orders:  # few samples: few states, and weights that decay
+        if self._sums:  # friction looks like more states to a linear model
+            for order, hidden in itertools.product(self._orders[:2], (2, 4)):
+                yield self._state_space(order, (hidden,))
+            return
+        if self.samples < _SHORT and orders:  # few samples: few states, and weights that decay
             yield self._state_space(_FEW_STATES, (4,), "softplus", 1e-3)
             orders = sorted({_FEW_STATES, *orders})
         for order in orders:
-            for hidden in (2, 4) if self.integrates else (4, 12):
+            for hidden in (4, 12):
                 yield self._state_space(order, (hidden,))
         for order in self._lags():
             for hidden in (6, 20):
@@ -133,9 +138,13 @@ class Candidates:
             yield Candidate(model, training, seed)
 
     @property
+    def _sums(self) -> bool:
+        return self.integrates and self.nu > 0
+
+    @property
     def _orders(self) -> Sequence[int]:
         """States of linear models; where there are sums, something must act on them."""
-        return range(self.ny + 1, self.ny + 4) if self.integrates else _ORDERS
+        return range(self.ny + 1, self.ny + 4) if self._sums else _ORDERS
 
     def _lags(self) -> list[int]:
         orders = {2, 5}
@@ -154,12 +163,12 @@ class Candidates:
             training["weight_decay"] = decay
         if self.limits:
             model["output_limits"] = self.limits
-        if self.integrates:
+        if self._sums:
             model |= {"integrating": True, "linear_input": True}
             model |= {"feedthrough": False, "output_hidden_sizes": []}
             if self.n_init:
                 training["state_samples"] = self.n_init
-        if self.integrates and self.longest >= 2 * _PIECES[0]:
+        if self._sums and self.longest >= 2 * _PIECES[0]:
             pieces = [self.longest // share for share in _PIECES]
             training |= {"horizons": pieces, "horizon_epochs": 15 if hidden else 5}
         return Candidate(model, training)
