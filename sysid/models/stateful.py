@@ -316,7 +316,7 @@ class StatefulModel(Model):
         if y is not None and self.feedback:
             y_before = _delayed(y[None])
         if y is not None and self.initial_state == "estimated" and n_init:
-            state = self._from_numbers(self.estimated_state(u[:n_init], y)[None])
+            state = self._from_numbers(self.estimated_states(u[None, :n_init], y[None]))
         return self._continue(u[None], state, y_before)[0][0]
 
     def settle(self, u: Tensor, y: Tensor) -> Carried:
@@ -345,30 +345,29 @@ class StatefulModel(Model):
         if n == 0:
             return state
         if self.initial_state == "estimated":
-            state = self._from_numbers(self.estimated_state(u, y)[None])
+            state = self._from_numbers(self.estimated_states(u[None], y[None]))
         if not self.feedback:
             return self._continue(u[None], state)[1]
         _, (*hidden, _) = self._continue(u[None], state, _delayed(y[None])[:, :n])
         return (*hidden, y[None, -1].nan_to_num())
 
-    def estimated_state(self, u: Tensor, y: Tensor) -> Tensor:
-        """Return the initial state, ``(state_size,)``, that fits measured outputs best.
+    @torch.no_grad()
+    def estimated_states(self, u: Tensor, y: Tensor) -> Tensor:
+        """Return the initial states that fit measured outputs best, each of its own window.
 
         Args:
-            u: scaled inputs, ``(T, nu)``.
-            y: scaled outputs, ``(T, ny)``; missing ones do not count.
+            u: scaled inputs, ``(batch, T, nu)``.
+            y: scaled outputs, ``(batch, T, ny)``; missing ones do not count.
+
+        Returns:
+            ``(batch, state_size)``.
 
         Example:
             >>> import sysid
             >>> model = sysid.RNN(nu=1, ny=1, hidden_size=3, initial_state="estimated")
-            >>> model.estimated_state(torch.ones(20, 1), torch.zeros(20, 1)).shape
-            torch.Size([3])
+            >>> model.estimated_states(torch.ones(2, 20, 1), torch.zeros(2, 20, 1)).shape
+            torch.Size([2, 3])
         """
-        return self.estimated_states(u[None], y[None])[0]
-
-    @torch.no_grad()
-    def estimated_states(self, u: Tensor, y: Tensor) -> Tensor:
-        """Do what ``estimated_state`` does for a batch of windows, each on its own."""
         whole = self.state_size + self.feedback * self.ny
         to_itself = torch.eye(whole, self.state_size, dtype=u.dtype, device=u.device)
         to_itself = to_itself.expand(len(u), -1, -1)
