@@ -15,7 +15,7 @@ from sysid.data.atomic import replacing
 from sysid.data.benchmarks import BENCHMARKS
 from sysid.data.files import write
 from sysid.data.records import Record, as_records
-from sysid.experiment.candidates import Candidate, Candidates
+from sysid.experiment.candidates import SHORT, Candidate, Candidates
 from sysid.experiment.config import Config, parse_config
 from sysid.experiment.data import Columns, blocks_held_out, held_out, load_records
 from sysid.experiment.directory import new_directory, next_directory
@@ -25,7 +25,7 @@ from sysid.models import Model
 
 TABLE_FILE = "tried.csv"
 _LAST = 0.10  # kept for the evaluation
-_FRACTION, _SHORT = 0.125, 5000
+_FRACTION = 0.125
 # Blocks of a record, each held out in turn: of a short one, where a single part is chance, and
 # where the plant integrates, as drift shows in long runs alone.
 _SEVERAL, _FEW = 4, 2
@@ -181,7 +181,7 @@ def _search(
     train, _ = held_out(_config(section, Candidate(*_LEAST), seed), records, n_init, gap=0)
     looked_at = advice(train)
     integrates = "integration" in looked_at.topics
-    short = sum(len(r) for r in records) < _SHORT
+    short = sum(len(r) for r in records) < SHORT
     blocks = _FEW if integrates else _SEVERAL if short else 1
     clipped = [f.channel for f in looked_at.findings if f.topic == "clipped"]
 

@@ -16,7 +16,8 @@ _ORDERS = (1, 2, 3, 4, 6, 8)
 _LM_SAMPLES = 400_000  # above, J'J over everything takes longer than it is worth
 _PIECES = (100, 20, 5)  # that a record of a plant that integrates is cut into, one after the other
 _WINDOWS = 64  # a step of Adam
-_SHORT, _FEW_STATES = 5000, 2
+SHORT = 5000  # samples, of which fewer are few
+_FEW_STATES = 2
 _HELD, _FAR = 10, 10  # samples at a limit; ranges of an output, beyond which there is none
 
 
@@ -94,7 +95,7 @@ class Candidates:
             for order, hidden in itertools.product(self._orders[:2], (2, 4)):
                 yield self._state_space(order, (hidden,))
             return
-        if self.samples < _SHORT and orders:  # few samples: few states, and weights that decay
+        if self.samples < SHORT and orders:  # few samples: few states, and weights that decay
             yield self._state_space(_FEW_STATES, (4,), "softplus", 1e-3)
             orders = sorted({_FEW_STATES, *orders})
         for order in orders:

@@ -48,7 +48,7 @@ class Trial:
                 model = config.build_model(train[0].nu, train[0].ny)
                 self.trainers.append(Trainer(model, train, valid, config.settings()))
         except (ValueError, ArithmeticError, MemoryError) as error:
-            self._fail(error)
+            self.reason, self.trainers = str(error), []
         self.ended = [""] * len(self.trainers)
         self.seconds = time.perf_counter() - started
 
@@ -76,7 +76,7 @@ class Trial:
         started = time.perf_counter()
         for i, trainer in enumerate(self.trainers):
             if self.reason:
-                return
+                break
             if not self.ended[i]:
                 left = started + seconds - time.perf_counter()
                 self._train(i, trainer, left / (len(self.trainers) - i), deadline)
@@ -98,10 +98,7 @@ class Trial:
             else:
                 self.ended[i] = trainer.stopped_because
         except (ValueError, ArithmeticError) as error:
-            self._fail(error)
-
-    def _fail(self, error: Exception) -> None:
-        self.reason, self.trainers = str(error), []
+            self.reason = str(error)  # what it had reached counts
 
     def finished_config(self) -> Config:
         """Return the config that trains to where this trial is now.
