@@ -178,7 +178,26 @@ def test_candidates_fit_the_records() -> None:
     grown = Candidate(
         best.model, {"horizons": [1, 10], "horizon_epochs": 6, "loss": "full_sequence"}
     )
-    assert {"loss": "full_sequence"} in [c.training for c in long.near(grown)]
+    at_once = {"loss": "full_sequence", "horizons": []}
+    assert at_once in [c.training for c in long.near(grown)]
+
+
+@pytest.mark.parametrize("integrates", [False, True])
+def test_what_differs_has_another_name(integrates: bool) -> None:
+    suggestion = Suggestion(nk=2, na=4, nb=6, length=100, washout=30)
+    found = Candidates([Record(np.zeros(5000), np.zeros(5000))], suggestion, 50, integrates)
+    ranked = list(found.linear())
+    tried = [*ranked, *found.nonlinear(ranked)]
+    tried += [near for candidate in tried for near in found.near(candidate)]
+    names: dict[str, Candidate] = {}
+    for candidate in tried:
+        assert names.setdefault(candidate.name, candidate) == candidate, "one is never tried"
+
+
+def test_a_linear_model_has_one_seed() -> None:
+    found = Candidates([Record(np.zeros(400), np.zeros(400))], None, 5)
+    for candidate in found.linear():
+        assert {near.seed for near in found.near(candidate)} == {0}
 
 
 def test_a_plant_that_integrates_is_offered_models_that_do() -> None:

@@ -45,6 +45,8 @@ class Candidate:
             words.append(model["activation"])
         if decay := self.training.get("weight_decay"):
             words.append(f"decay={decay:g}")
+        if self.training.get("horizons") == []:
+            words.append("at once")
         if self.seed:
             words.append(f"seed={self.seed}")
         return " ".join(words)
@@ -129,14 +131,15 @@ class Candidates:
                     yield Candidate(model | {order: value} | both, training, best.seed)
         if training.get("horizons"):
             # What they led to may be a worse valley than that of the linear start.
-            alone = {k: v for k, v in training.items() if not k.startswith("horizon")}
-            yield Candidate(model, alone, best.seed)
+            at_once = {k: v for k, v in training.items() if k != "horizon_epochs"}
+            yield Candidate(model, at_once | {"horizons": []}, best.seed)
         if training.get("optimiser") == "lm" and not model.get("integrating"):
             decay = training.get("weight_decay", 0.0)
             for value in (1e-3, 1e-4) if not decay else (decay / 10, 0.0):
                 yield Candidate(model, training | {"weight_decay": value}, best.seed)
-        for seed in range(best.seed + 1, best.seed + 3):
-            yield Candidate(model, training, seed)
+        if model["kind"] == "gru" or model["hidden_sizes"]:  # a linear start has nothing random
+            for seed in range(best.seed + 1, best.seed + 3):
+                yield Candidate(model, training, seed)
 
     @property
     def _sums(self) -> bool:
