@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,11 +22,11 @@ import sysid
 from sysid.analysis.advice import Suggestion
 from sysid.cli import app
 from sysid.data.records import Record
-from sysid.experiment.auto import Automatic, auto_sources
+from sysid.experiment.auto import Automatic, _config, auto_sources
 from sysid.experiment.candidates import Candidate, Candidates
 from sysid.experiment.config import read_config
 from sysid.experiment.run import train_config
-from sysid.experiment.search import Search
+from sysid.experiment.search import Search, Trial
 from sysid.models import MODELS
 
 TICK = 0.02  # seconds that each look at the clock takes
@@ -232,6 +234,29 @@ def test_of_errors_that_are_alike_the_smallest_model_is_chosen() -> None:
         found.trials[name] = SimpleNamespace(loss=loss, weights=weights)  # type: ignore[assignment]
     assert found.best is found.trials["large"]
     assert found.chosen is found.trials["as small"]
+
+
+def test_a_trial_that_fails_later_keeps_what_it_had_reached() -> None:
+    record = sysid.generate("linear", 200, seed=1)
+    candidate = Candidate(
+        {"kind": "state_space", "nx": 2, "hidden_sizes": []},
+        {"loss": "full_sequence", "optimiser": "lm"},
+    )
+    config = _config({"source": "files", "train": ["a.csv"]}, candidate, 0)
+    trial = Trial(candidate, config, lambda config: [([record[:150]], [record[150:]])])
+    trial.go_on(0.0, math.inf)
+    reached = trial.loss
+    assert math.isfinite(reached)
+
+    def fail() -> Iterator[Any]:
+        raise FloatingPointError("the loss is not a number")
+        yield
+
+    trial.trainers[0].epochs = fail  # type: ignore[method-assign]
+    trial.go_on(1.0, math.inf)
+    assert trial.reason == "the loss is not a number"
+    assert trial.loss == reached
+    assert trial.finished_config().training.max_epochs == 1
 
 
 @pytest.mark.slow
