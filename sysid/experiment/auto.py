@@ -66,7 +66,7 @@ def auto(
     which training does not see: linear models of several orders first, then networks of the best
     orders, of which the better half gets more and more time, then what is near the best one. Of
     those within 5 % of the lowest error, the one with the fewest weights is taken. Of short
-    records (fewer than 5000 samples in all) each quarter is held out in turn, and where the plant
+    records (fewer than 2000 samples in all) each quarter is held out in turn, and where the plant
     integrates, each half; what is chosen is then trained again on all of it.
 
     Args:

@@ -16,7 +16,7 @@ _ORDERS = (1, 2, 3, 4, 6, 8)
 _LM_SAMPLES = 400_000  # above, J'J over everything takes longer than it is worth
 _PIECES = (100, 20, 5)  # that a record of a plant that integrates is cut into, one after the other
 _WINDOWS = 64  # a step of Adam
-SHORT = 5000  # samples, of which fewer are few
+SHORT = 2000  # samples, of which fewer are few
 _FEW_STATES = 2
 _HELD, _FAR = 10, 10  # samples at a limit; ranges of an output, beyond which there is none
 
