@@ -173,7 +173,7 @@ def test_candidates_fit_the_records() -> None:
     ranked = list(long.linear())
     names = [c.name for c in long.nonlinear(ranked)]
     assert "narx na=4 nb=6 nk=2 hidden=20" in names
-    assert "narx na=4 nb=6 nk=2 hidden=3 sinh" in names
+    assert not any("sinh" in name for name in names), "its free run may explode on other data"
     assert names[-1] == "gru hidden_size=24"
     best = Candidate({"kind": "narx", "na": 4, "nb": 6, "nk": 2, "hidden_sizes": [10]}, {})
     assert "narx na=5 nb=7 nk=2 hidden=10" in [c.name for c in long.near(best)]

@@ -13,6 +13,9 @@ from sysid.models.impulse_response import balanced_realisation, estimate_impulse
 
 _RADII = (0.999, 0.99999)  # that poles are pulled back to: the second for plants that integrate
 _RESPONSE = 200  # samples of the impulse response
+_SLOWER = (1, 4, 16, 64)  # samples averaged to one, for plants that integrate
+_FEWEST = 60  # averaged samples of the longest record
+_MOSTLY_NOISE = 0.8  # share of changes; a sum of white noise has 2/3 without any
 
 
 @dataclass(frozen=True)
@@ -65,18 +68,20 @@ def estimate_state_space(
         ValueError: if the records are too short for the order.
     """
     if integrating:
-        if not (found := _integrating(blocks, nx)):
+        found = _integrating(blocks, nx)
+        if found is None:
             raise ValueError(
                 "records must be longer, and their outputs must change, for a linear start of a "
                 "model that integrates; set linear_start to false"
             )
-        return _with_fitted_outputs(found[0], blocks, feedthrough)[0]
+        return _with_fitted_outputs(found, blocks, feedthrough)[0]
     subspace = subspace_estimate(blocks, nx, feedthrough)
     if blocks[0][0].shape[1] == 0:  # from rest it would stay there
         return replace(subspace, A=_stable(subspace.A, _RADII[0]))
     candidates = [replace(subspace, A=_stable(subspace.A, r)) for r in _RADII]
     candidates += _from_impulse_response(blocks, nx, feedthrough)
-    candidates += _integrating(blocks, nx)
+    if (sums := _integrating(blocks, nx)) is not None:
+        candidates.append(sums)
     tried = [_with_fitted_outputs(c, blocks, feedthrough) for c in candidates]
     return min(tried, key=lambda pair: pair[1])[0]
 
@@ -97,7 +102,35 @@ def _from_impulse_response(
     return [LinearStateSpace(_stable(a, _RADII[0]), b, c, d, np.zeros(ny))]
 
 
-def _integrating(blocks: list[tuple[Array, Array]], nx: int) -> list[LinearStateSpace]:
+def _integrating(blocks: list[tuple[Array, Array]], nx: int) -> LinearStateSpace | None:
+    """Return a model with exact sums, estimated at a rate at which more than noise moves.
+
+    From one sample to the next, an output of a plant that integrates may change by noise alone.
+    """
+    chosen, rate = blocks, 1
+    for factor in _SLOWER:
+        slower = [_slower(u, y, factor) for u, y in blocks]
+        if factor > 1 and max(len(y) for _, y in slower) < _FEWEST:
+            break
+        chosen, rate = slower, factor
+        if _noise_share(slower) < _MOSTLY_NOISE:
+            break
+    found = _behind_sums(chosen, nx)
+    faster = None if found is None else _faster(found, rate)
+    return _behind_sums(blocks, nx) if faster is None else faster
+
+
+def _noise_share(blocks: list[tuple[Array, Array]]) -> float:
+    """Return how much of the changes is noise, of the output where it is most.
+
+    White noise changes by twice its variance, and its changes change by six times as much.
+    """
+    once, twice = (np.vstack([np.diff(y, n, axis=0) for _, y in blocks]) for n in (1, 2))
+    changes = np.nanmean(once**2, axis=0)
+    return float(np.max(np.nanmean(twice**2, axis=0) / 3 / np.where(changes > 0, changes, np.inf)))
+
+
+def _behind_sums(blocks: list[tuple[Array, Array]], nx: int) -> LinearStateSpace | None:
     """Return the model whose outputs are the sums of what a smaller one puts out.
 
         y(k+1) = y(k) + C z(k) + D u(k),   z(k+1) = A z(k) + B u(k)
@@ -108,20 +141,50 @@ def _integrating(blocks: list[tuple[Array, Array]], nx: int) -> list[LinearState
     ny = blocks[0][1].shape[1]
     inner = nx - ny
     if inner < 1:
-        return []
+        return None
     changes = [(u[:-1], np.diff(y, axis=0)) for u, y in blocks]
     size = np.nanstd(np.vstack([y for _, y in changes]), axis=0)
     if not (size > 0).all():
-        return []
+        return None
     try:
         found = subspace_estimate([(u, y / size) for u, y in changes], inner)
     except ValueError:
-        return []
+        return None
     to_sum, through = found.C * size[:, None], found.D * size[:, None]
     a = np.block([[np.eye(ny), to_sum], [np.zeros((inner, ny)), _stable(found.A, _RADII[0])]])
     c = np.hstack([np.eye(ny), np.zeros((ny, inner))])
     b = np.vstack([through, found.B])
-    return [LinearStateSpace(a, b, c, np.zeros((ny, b.shape[1])), np.zeros(ny))]
+    return LinearStateSpace(a, b, c, np.zeros((ny, b.shape[1])), np.zeros(ny))
+
+
+def _slower(u: Array, y: Array, factor: int) -> tuple[Array, Array]:
+    """Return means of ``factor`` samples: of inputs from an instant on, of outputs around it."""
+    if factor == 1:
+        return u, y
+    half = factor // 2
+    count = max((len(y) - factor) // factor, 0)
+    from_then = u[factor : factor + count * factor].reshape(count, factor, u.shape[1])
+    around = y[half : half + count * factor].reshape(count, factor, y.shape[1])
+    return from_then.mean(axis=1), around.mean(axis=1)
+
+
+def _faster(model: LinearStateSpace, factor: int) -> LinearStateSpace | None:
+    """Return a model with sums for steps of which ``factor`` make up one of the given model.
+
+    There is none where a pole is negative: at the higher rate it would have to turn.
+    """
+    if factor == 1:
+        return model
+    ny = len(model.C)
+    values, vectors = np.linalg.eig(model.A)
+    if ((values.real <= 0) & (np.abs(values.imag) < 1e-9)).any():
+        return None
+    root = np.real(vectors * values.astype(complex) ** (1 / factor) @ np.linalg.inv(vectors))
+    root[:ny, :ny], root[ny:, :ny] = np.eye(ny), 0  # to the bit
+    powers = [np.eye(len(root))]
+    for _ in range(factor - 1):
+        powers.append(powers[-1] @ root)
+    return replace(model, A=root, B=np.linalg.solve(np.sum(powers, axis=0), model.B))
 
 
 def _with_fitted_outputs(

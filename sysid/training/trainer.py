@@ -108,7 +108,7 @@ class Trainer:
         self.history: list[Epoch] = []
         self.best_epoch = 0
         self.best_loss = math.inf
-        self._best = _copied(model)
+        self._best = self._start = _copied(model)
         self.stopped_because = ""
         self.messages: list[str] = []
         self.retreats = 0
@@ -188,8 +188,34 @@ class Trainer:
             if reason in ("diverged", "interrupted"):
                 break
             self._begin(self.stage + 1)
+            self._leave_what_explodes()
         self.stopped_because = reason
         return bool(reason)
+
+    def _leave_what_explodes(self) -> None:
+        """Begin a stage from the start again if what a shorter horizon led to explodes.
+
+        Of pieces in which less moves than the noise does, the noise is learned.
+        """
+        if not self.settings.at_once or self._value() <= _EXPLOSION:
+            return
+        led_to = _copied(self.model)
+        self.model.load_state_dict(self._start)
+        self._begin(self.stage)
+        if self._value() <= _EXPLOSION:
+            horizon = self.settings.horizons[self.stage - 1]
+            self._say(
+                f"what horizon {horizon} led to explodes over a longer one: back to the start; "
+                "begin with longer horizons"
+            )
+        else:
+            self.model.load_state_dict(led_to)
+            self._begin(self.stage)
+
+    def _value(self) -> float:
+        """Return the loss over everything, before any step; more than all if it is not finite."""
+        value = sum(float(o.value()) for o in self.loss.objectives(self.generator))
+        return value if math.isfinite(value) else math.inf
 
     def _stage_over(self) -> str:
         settings, done = self.stages[self.stage], len(self.history)
@@ -302,6 +328,7 @@ class Trainer:
         It can be asked for at any time; what a part of an epoch changed is not in it.
         """
         return {
+            "start": self._start if self.settings.horizons else None,
             "state": self._state,
             "good": self._good,
             "history": [asdict(e) for e in self.history[: self._state["epochs"]]],
@@ -361,6 +388,7 @@ class Trainer:
                 kept["random_state"] = self._random_state
         self._restore(state["state"])
         self._state, self._good = state["state"], state["good"]
+        self._start = state.get("start") or self._start
 
     def frame(self) -> pd.DataFrame:
         """Return the history, a row per epoch."""
