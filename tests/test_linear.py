@@ -9,6 +9,7 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.signal import dimpulse, lfilter
 
+from sysid.models import linear
 from sysid.models.impulse_response import balanced_realisation, estimate_impulse_response
 from sysid.models.linear import LinearStateSpace, estimate_state_space, subspace_estimate
 
@@ -118,3 +119,56 @@ def test_a_system_without_inputs() -> None:
     y = np.exp(-0.01 * np.arange(400.0))[:, None] * np.cos(0.3 * np.arange(400.0))[:, None]
     s = estimate_state_space([(np.empty((400, 0)), y)], 2)
     assert_allclose(np.sort(np.abs(np.linalg.eigvals(s.A))), np.exp(-0.01), rtol=1e-3)
+
+
+def slide(n: int, noise: float, steps: int = 50) -> tuple[np.ndarray, np.ndarray]:
+    """A velocity with a pole at 0.99, the position that it adds up to, and noise to measure it."""
+    rng = np.random.default_rng(0)
+    u = np.repeat(rng.standard_normal(n // steps), steps)[:, None]
+    velocity = lfilter([0, 0.01], [1, -0.99], u, axis=0)
+    y = np.cumsum(np.vstack([[[0.0]], velocity[:-1]]), axis=0)
+    y = (y - y.mean()) / y.std()
+    return u, y + noise * rng.standard_normal(y.shape)
+
+
+def pole(s: LinearStateSpace) -> float:
+    values = np.linalg.eigvals(s.A)
+    assert_allclose(values.real.max(), 1, atol=1e-12)
+    return float(values.real.min())
+
+
+def test_noise_does_not_hide_what_a_plant_that_integrates_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    blocks = [slide(8000, 0.05)]
+    assert_allclose(pole(estimate_state_space(blocks, 2, integrating=True)), 0.99, atol=2e-3)
+    clean = [slide(8000, 0.0)]
+    assert_allclose(pole(estimate_state_space(clean, 2, integrating=True)), 0.99, atol=1e-6)
+    monkeypatch.setattr(linear, "_SLOWER", (1,))
+    assert abs(pole(estimate_state_space(blocks, 2, integrating=True)) - 0.99) > 0.05
+
+
+@pytest.mark.parametrize("factor", [4, 16])
+def test_a_model_of_longer_steps_is_made_one_of_shorter_steps(factor: int) -> None:
+    rng = np.random.default_rng(factor)
+    for poles in ([0.9], [0.95, 0.6], [0.8 + 0.1j, 0.8 - 0.1j]):
+        inner = np.diag(np.real(poles)) + np.diag(np.imag(poles[1:]), 1)
+        inner -= np.diag(np.imag(poles[1:]), -1)
+        a = np.block([[np.eye(1), rng.normal(size=(1, len(poles)))], [0 * inner[:, :1], inner]])
+        powers = [np.linalg.matrix_power(a, k) for k in range(factor + 1)]
+        b, c = rng.normal(size=(len(a), 2)), np.eye(1, len(a))
+        short = LinearStateSpace(a, b, c, np.zeros((1, 2)), np.zeros(1))
+        long = replace(short, A=powers[-1], B=np.sum(powers[:-1], axis=0) @ b)
+        found = linear._faster(long, factor)
+        assert found is not None
+        assert_allclose(found.A, a, atol=1e-9)
+        assert_allclose(found.B, b, atol=1e-8)
+    turning = replace(long, A=np.diag([1.0, *[-0.5] * len(poles)]))
+    assert linear._faster(turning, factor) is None
+
+
+def test_means_of_inputs_begin_where_means_of_outputs_are_centred() -> None:
+    u, y = np.arange(40.0)[:, None], np.arange(40.0)[:, None]
+    slower_u, slower_y = linear._slower(u, y, 4)
+    assert_allclose(slower_u[:, 0], 4 * np.arange(1, 10) + 1.5)  # from 4 k on
+    assert_allclose(slower_y[:, 0], 4 * np.arange(1, 10) - 0.5)  # around 4 k

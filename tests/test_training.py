@@ -169,6 +169,35 @@ CASES = [
 ]
 
 
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_stage_that_would_explode_begins_from_the_start(resumed: bool) -> None:
+    record = linear_record(200)
+    settings = TrainingSettings(
+        loss="full_sequence", optimiser="lm", horizons=[10], horizon_epochs=1, max_epochs=1
+    )
+
+    def trainer(seed: int) -> Trainer:
+        torch.manual_seed(seed)
+        return Trainer(StateSpace(1, 1, 2, hidden_sizes=(3,)), record, settings=settings)
+
+    here = trainer(0)
+    start = value(FullSequence(here.model, [record], settings))
+    for epoch in (epochs := here.epochs()):
+        if epoch.epoch == 1:
+            break
+    epochs.close()
+    state = here.state_dict()
+    state["state"]["model"]["A.weight"] = 3 * torch.eye(2, dtype=torch.float64)
+    if resumed:
+        here = trainer(1)  # other weights, of which nothing may be left
+    here.load_state_dict(state)
+    *_, last = here.epochs()
+    assert last.epoch == 2
+    assert_allclose(last.train_loss, start, rtol=1e-6)
+    (said,) = here.messages
+    assert said.startswith("what horizon 10 led to explodes over a longer one")
+
+
 def run(build, settings, valid=True, epochs: int = 3, seed: int = 0):  # type: ignore[no-untyped-def]
     torch.manual_seed(0)
     record = linear_record(300)
