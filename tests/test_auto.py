@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -234,6 +235,25 @@ def test_of_errors_that_are_alike_the_smallest_model_is_chosen() -> None:
         found.trials[name] = SimpleNamespace(loss=loss, weights=weights)  # type: ignore[assignment]
     assert found.best is found.trials["large"]
     assert found.chosen is found.trials["as small"]
+
+
+def test_what_will_be_trained_again_is_judged_by_its_worst_seed() -> None:
+    small = Candidate({"kind": "state_space", "nx": 2, "hidden_sizes": [2]}, {})
+    large = Candidate({"kind": "state_space", "nx": 2, "hidden_sizes": [9]}, {})
+    lucky = Candidate({"kind": "state_space", "nx": 2, "hidden_sizes": [5]}, {})
+    linear = Candidate({"kind": "state_space", "nx": 2, "hidden_sizes": []}, {})
+    losses = [(linear, [4.0]), (small, [2.1, 2.2, 2.0]), (large, [1.0, 3.0, 1.5]), (lucky, [0.5])]
+    for again, expected in ((False, "hidden=5"), (True, "hidden=2 seed=2")):
+        found = Search(None, None, None, 0.0, None, again)  # type: ignore[arg-type]
+        for candidate, seeds in losses:
+            for seed, loss in enumerate(seeds):
+                drawn = replace(candidate, seed=seed)
+                found.trials[drawn.name] = SimpleNamespace(  # type: ignore[assignment]
+                    candidate=drawn, loss=loss, reason="", weights=sum(drawn.model["hidden_sizes"])
+                )
+        assert found.chosen.candidate.name == f"state_space nx=2 {expected}"
+    found.trials = {"linear": found.trials["state_space nx=2 linear"]}
+    assert found.chosen is found.trials["linear"], "it has no seed"
 
 
 def test_a_trial_that_fails_later_keeps_what_it_had_reached() -> None:

@@ -67,7 +67,8 @@ def auto(
     orders, of which the better half gets more and more time, then what is near the best one. Of
     those within 5 % of the lowest error, the one with the fewest weights is taken. Of short
     records (fewer than 2000 samples in all) each quarter is held out in turn, and where the plant
-    integrates, each half; what is chosen is then trained again on all of it.
+    integrates, each half; there a network counts by the worst of three seeds, and what is chosen
+    is trained again on all of it.
 
     Args:
         records: what to learn from; kept as npz files beside the run directory, in ``OUT-data``.

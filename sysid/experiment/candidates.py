@@ -17,6 +17,7 @@ _LM_SAMPLES = 400_000  # above, J'J over everything takes longer than it is wort
 _PIECES = (100, 20, 5)  # that a record of a plant that integrates is cut into, one after the other
 _WINDOWS = 64  # a step of Adam
 SHORT = 2000  # samples, of which fewer are few
+DRAWS = 3  # seeds that a good candidate is tried from
 _FEW_STATES = 2
 _HELD, _FAR = 10, 10  # samples at a limit; ranges of an output, beyond which there is none
 
@@ -28,6 +29,11 @@ class Candidate:
     model: dict[str, Any]
     training: dict[str, Any]
     seed: int = 0
+
+    @property
+    def drawn(self) -> bool:
+        """Whether its weights depend on the seed; a linear start has nothing random."""
+        return self.model["kind"] == "gru" or bool(self.model["hidden_sizes"])
 
     @property
     def name(self) -> str:
@@ -136,8 +142,8 @@ class Candidates:
             decay = training.get("weight_decay", 0.0)
             for value in (1e-3, 1e-4) if not decay else (decay / 10, 0.0):
                 yield Candidate(model, training | {"weight_decay": value}, best.seed)
-        if model["kind"] == "gru" or model["hidden_sizes"]:  # a linear start has nothing random
-            for seed in range(best.seed + 1, best.seed + 3):
+        if best.drawn:
+            for seed in range(best.seed + 1, best.seed + DRAWS):
                 yield Candidate(model, training, seed)
 
     @property

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
 from sysid.data.records import Record
-from sysid.experiment.candidates import Candidate, Candidates
+from sysid.experiment.candidates import DRAWS, Candidate, Candidates
 from sysid.experiment.config import Config
 from sysid.models.sensitivities import weight_count
 from sysid.training.trainer import Trainer
@@ -19,6 +20,7 @@ from sysid.training.trainer import Trainer
 # two; then what is near the best, and in the end the one that is chosen.
 _ROUNDS = (0.08, 0.30, 0.25, 0.20)
 _FINISH, _AGAIN = 0.05, 0.25
+_SHORTER = 0.6  # of the rounds' time, where the best is tried from several seeds as well
 _ALIKE = 1.05  # times the lowest error: no worse than that, as far as a held-out part tells
 _CENTRES = 10  # candidates near which others are looked for, the best first
 _PATIENCE = 40  # epochs without a better validation
@@ -142,7 +144,8 @@ class Search:
     """Tries candidates by rounds; the free run on the held-out part decides.
 
     Of those whose error is about the lowest, the one with the fewest weights is chosen: where data
-    are few or none, it has the least to be wrong with.
+    are few or none, it has the least to be wrong with. To train one again is to draw another of
+    its kind, so that then the worst of its seeds counts.
 
     Args:
         splits: training and validation records for a config, once or for several blocks.
@@ -176,6 +179,7 @@ class Search:
         total = self.deadline - time.perf_counter()
         left_over = _AGAIN if self.again else _FINISH
         end, self.deadline = self.deadline, self.deadline - left_over * total
+        total *= _SHORTER if self.again else 1
         linear = self._round(list(self.candidates.linear()), _ROUNDS[0] * total)
         networks = self.candidates.nonlinear([t.candidate for t in linear])
         ranked = self._round(list(networks), _ROUNDS[1] * total)
@@ -196,20 +200,42 @@ class Search:
 
     @property
     def best(self) -> Trial:
-        """The trial with the lowest validation loss so far."""
-        return min(self.trials.values(), key=lambda t: t.loss)
+        """The trial with the lowest error so far."""
+        return min(self.trials.values(), key=self._error)
 
     @property
     def chosen(self) -> Trial:
-        """The trial with the fewest weights among those with about the lowest error."""
-        limit = _ALIKE**2 * self.best.loss
-        alike = [t for t in self.trials.values() if t.loss <= limit]
-        return min(alike, key=lambda t: (t.weights, t.loss))
+        """The trial with the fewest weights among those with about the lowest error.
+
+        Where it will be trained again, among those tried from enough seeds, if there are any.
+        """
+        trials = list(self.trials.values())
+        if self.again:
+            enough = [t for t in trials if not t.candidate.drawn or len(self._draws(t)) >= DRAWS]
+            trials = [t for t in enough if not math.isinf(self._error(t)[0])] or trials
+        limit = _ALIKE**2 * min(map(self._error, trials))[0]
+        alike = [t for t in trials if self._error(t)[0] <= limit]
+        return min(alike, key=lambda t: (t.weights, self._error(t)))
+
+    def _error(self, trial: Trial) -> tuple[float, float]:
+        """Return the loss that counts, and its own."""
+        if not self.again:
+            return trial.loss, trial.loss
+        return max([trial.loss, *(t.loss for t in self._draws(trial))]), trial.loss
+
+    def _draws(self, trial: Trial) -> list[Trial]:
+        """Return the trials of the same from any seed, as far as they came to a result."""
+        any_seed = replace(trial.candidate, seed=0)
+        return [
+            t
+            for t in self.trials.values()
+            if replace(t.candidate, seed=0) == any_seed and (t.reason or not math.isinf(t.loss))
+        ]
 
     def table(self) -> pd.DataFrame:
         """Return a row per candidate, the chosen one first, then by error."""
         chosen = self.chosen
-        trials = sorted(self.trials.values(), key=lambda t: (t is not chosen, t.loss))
+        trials = sorted(self.trials.values(), key=lambda t: (t is not chosen, self._error(t)))
         return pd.DataFrame([t.row() for t in trials])
 
     def _round(self, candidates: Sequence[Candidate], seconds: float) -> list[Trial]:
@@ -251,12 +277,18 @@ class Search:
             for candidate in new:
                 if time.perf_counter() >= self.deadline:
                     return
-                if self._work_on(candidate, 1.2 * best.seconds).loss < best.loss:
+                self._work_on(candidate, 1.2 * best.seconds)
+                if self.best is not best:
                     break
 
     def _untried(self) -> list[Candidate]:
-        for trial in sorted(self.trials.values(), key=lambda t: t.loss)[:_CENTRES]:
-            near = self.candidates.near(trial.candidate)
-            if new := [c for c in near if c.name not in self.trials]:
+        """Return what is near one of the best and new; where seeds count, these first."""
+        for trial in sorted(self.trials.values(), key=self._error)[:_CENTRES]:
+            new = [c for c in self.candidates.near(trial.candidate) if c.name not in self.trials]
+            if self.again:
+                seeds = [c for c in new if c.seed != trial.candidate.seed]
+                others = [c for c in new if c.seed == trial.candidate.seed]
+                new = [*seeds[: max(DRAWS - len(self._draws(trial)), 0)], *others]
+            if new:
                 return new
         return []
