@@ -237,14 +237,14 @@ def test_of_errors_that_are_alike_the_smallest_model_is_chosen() -> None:
     assert found.chosen is found.trials["as small"]
 
 
-def test_what_will_be_trained_again_is_judged_by_its_worst_seed() -> None:
+def test_with_several_draws_the_worst_seed_counts() -> None:
     small = Candidate({"kind": "state_space", "nx": 2, "hidden_sizes": [2]}, {})
     large = Candidate({"kind": "state_space", "nx": 2, "hidden_sizes": [9]}, {})
     lucky = Candidate({"kind": "state_space", "nx": 2, "hidden_sizes": [5]}, {})
     linear = Candidate({"kind": "state_space", "nx": 2, "hidden_sizes": []}, {})
     losses = [(linear, [4.0]), (small, [2.1, 2.2, 2.0]), (large, [1.0, 3.0, 1.5]), (lucky, [0.5])]
-    for again, expected in ((False, "hidden=5"), (True, "hidden=2 seed=2")):
-        found = Search(None, None, None, 0.0, None, again)  # type: ignore[arg-type]
+    for draws, expected in ((1, "hidden=5"), (3, "hidden=2 seed=2")):
+        found = Search(None, None, None, 0.0, None, draws=draws)  # type: ignore[arg-type]
         for candidate, seeds in losses:
             for seed, loss in enumerate(seeds):
                 drawn = replace(candidate, seed=seed)

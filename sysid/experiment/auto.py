@@ -15,7 +15,7 @@ from sysid.data.atomic import replacing
 from sysid.data.benchmarks import BENCHMARKS
 from sysid.data.files import write
 from sysid.data.records import Record, as_records
-from sysid.experiment.candidates import SHORT, Candidate, Candidates
+from sysid.experiment.candidates import DRAWS, SHORT, Candidate, Candidates
 from sysid.experiment.config import Config, parse_config
 from sysid.experiment.data import Columns, blocks_held_out, held_out, load_records
 from sysid.experiment.directory import new_directory, next_directory
@@ -67,8 +67,8 @@ def auto(
     orders, of which the better half gets more and more time, then what is near the best one. Of
     those within 5 % of the lowest error, the one with the fewest weights is taken. Of short
     records (fewer than 2000 samples in all) each quarter is held out in turn, and where the plant
-    integrates, each half; there a network counts by the worst of three seeds, and what is chosen
-    is trained again on all of it.
+    integrates, each half, where a network counts by the worst of three seeds; what is chosen is
+    then trained again on all of it.
 
     Args:
         records: what to learn from; kept as npz files beside the run directory, in ``OUT-data``.
@@ -198,6 +198,7 @@ def _search(
         deadline,
         tell or (lambda row: None),
         again=blocks > 1,
+        draws=DRAWS if integrates else 1,
     )
     best = search.run()
     config, state = best.finished_config(), None

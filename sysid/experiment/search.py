@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from sysid.data.records import Record
-from sysid.experiment.candidates import DRAWS, Candidate, Candidates
+from sysid.experiment.candidates import Candidate, Candidates
 from sysid.experiment.config import Config
 from sysid.models.sensitivities import weight_count
 from sysid.training.trainer import Trainer
@@ -144,8 +144,8 @@ class Search:
     """Tries candidates by rounds; the free run on the held-out part decides.
 
     Of those whose error is about the lowest, the one with the fewest weights is chosen: where data
-    are few or none, it has the least to be wrong with. To train one again is to draw another of
-    its kind, so that then the worst of its seeds counts.
+    are few or none, it has the least to be wrong with. With several draws a candidate counts by the
+    worst of as many seeds: what is lucky from one is left.
 
     Args:
         splits: training and validation records for a config, once or for several blocks.
@@ -154,6 +154,7 @@ class Search:
         deadline: of ``time.perf_counter``.
         tell: called with a row each time that a candidate was worked on.
         again: whether the one that is chosen will be trained once more, for which time is left.
+        draws: seeds that a candidate is judged by, unless nothing in it is random.
     """
 
     def __init__(
@@ -164,7 +165,9 @@ class Search:
         deadline: float,
         tell: Callable[[dict[str, Any]], None],
         again: bool = False,
+        draws: int = 1,
     ) -> None:
+        self.draws = draws
         self.splits, self.make_config, self.tell = splits, make_config, tell
         self.candidates = candidates
         self.deadline, self.again = deadline, again
@@ -179,7 +182,7 @@ class Search:
         total = self.deadline - time.perf_counter()
         left_over = _AGAIN if self.again else _FINISH
         end, self.deadline = self.deadline, self.deadline - left_over * total
-        total *= _SHORTER if self.again else 1
+        total *= _SHORTER if self.draws > 1 else 1
         linear = self._round(list(self.candidates.linear()), _ROUNDS[0] * total)
         networks = self.candidates.nonlinear([t.candidate for t in linear])
         ranked = self._round(list(networks), _ROUNDS[1] * total)
@@ -207,11 +210,11 @@ class Search:
     def chosen(self) -> Trial:
         """The trial with the fewest weights among those with about the lowest error.
 
-        Where it will be trained again, among those tried from enough seeds, if there are any.
+        Only those tried from enough seeds count, if there are any.
         """
         trials = list(self.trials.values())
-        if self.again:
-            enough = [t for t in trials if not t.candidate.drawn or len(self._draws(t)) >= DRAWS]
+        if self.draws > 1:
+            enough = [t for t in trials if self._missing_draws(t) == 0]
             trials = [t for t in enough if not math.isinf(self._error(t)[0])] or trials
         limit = _ALIKE**2 * min(map(self._error, trials))[0]
         alike = [t for t in trials if self._error(t)[0] <= limit]
@@ -219,11 +222,15 @@ class Search:
 
     def _error(self, trial: Trial) -> tuple[float, float]:
         """Return the loss that counts, and its own."""
-        if not self.again:
+        if self.draws == 1:
             return trial.loss, trial.loss
-        return max([trial.loss, *(t.loss for t in self._draws(trial))]), trial.loss
+        return max([trial.loss, *(t.loss for t in self._drawn(trial))]), trial.loss
 
-    def _draws(self, trial: Trial) -> list[Trial]:
+    def _missing_draws(self, trial: Trial) -> int:
+        needed = self.draws if trial.candidate.drawn else 1
+        return max(needed - len(self._drawn(trial)), 0)
+
+    def _drawn(self, trial: Trial) -> list[Trial]:
         """Return the trials of the same from any seed, as far as they came to a result."""
         any_seed = replace(trial.candidate, seed=0)
         return [
@@ -285,10 +292,10 @@ class Search:
         """Return what is near one of the best and new; where seeds count, these first."""
         for trial in sorted(self.trials.values(), key=self._error)[:_CENTRES]:
             new = [c for c in self.candidates.near(trial.candidate) if c.name not in self.trials]
-            if self.again:
+            if self.draws > 1:
                 seeds = [c for c in new if c.seed != trial.candidate.seed]
                 others = [c for c in new if c.seed == trial.candidate.seed]
-                new = [*seeds[: max(DRAWS - len(self._draws(trial)), 0)], *others]
+                new = [*seeds[: self._missing_draws(trial)], *others]
             if new:
                 return new
         return []
