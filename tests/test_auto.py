@@ -174,6 +174,7 @@ def test_candidates_fit_the_records() -> None:
     ranked = list(long.linear())
     names = [c.name for c in long.nonlinear(ranked)]
     assert "narx na=4 nb=6 nk=2 hidden=20" in names
+    assert "ffn hidden=8x8 tanh" in names
     assert not any("sinh" in name for name in names), "its free run may explode on other data"
     assert names[-1] == "gru hidden_size=24"
     best = Candidate({"kind": "narx", "na": 4, "nb": 6, "nk": 2, "hidden_sizes": [10]}, {})
@@ -195,6 +196,15 @@ def test_what_differs_has_another_name(integrates: bool) -> None:
     names: dict[str, Candidate] = {}
     for candidate in tried:
         assert names.setdefault(candidate.name, candidate) == candidate, "one is never tried"
+
+
+@pytest.mark.slow
+def test_what_has_no_memory_is_learned_by_what_has_none(
+    tmp_path: Path, start_clock: Callable[[], None]
+) -> None:
+    start_clock()
+    found = sysid.auto(sysid.generate("static", 2000, seed=1), budget=0.2, out=tmp_path / "run")
+    assert found.config.model["kind"] == "ffn"
 
 
 def test_a_linear_model_has_one_seed() -> None:

@@ -109,6 +109,8 @@ class Candidates:
         for order in orders:
             for hidden in (4, 12):
                 yield self._state_space(order, (hidden,))
+        if self.nu:
+            yield self._static()
         for order in self._lags():
             for hidden in (3, 6, 20):  # of sinh neurons a free run may explode where data are few
                 yield self._narx(order, (hidden,))
@@ -122,9 +124,9 @@ class Candidates:
             for size in (model["hidden_size"] * 2, max(model["hidden_size"] // 2, 4)):
                 yield Candidate(model | {"hidden_size": size}, training, best.seed)
         elif model["hidden_sizes"]:
-            (hidden,) = model["hidden_sizes"]
-            for size in (round(1.6 * hidden), max(round(hidden / 1.6), 2)):
-                yield Candidate(model | {"hidden_sizes": [size]}, training, best.seed)
+            for factor in (1.6, 1 / 1.6):
+                sizes = [max(round(factor * hidden), 2) for hidden in model["hidden_sizes"]]
+                yield Candidate(model | {"hidden_sizes": sizes}, training, best.seed)
         if model["kind"] == "state_space" and model["hidden_sizes"] and "activation" not in model:
             yield Candidate(model | {"activation": "softplus"}, training, best.seed)
         order = "nx" if "nx" in model else "na" if "na" in model else ""
@@ -180,6 +182,12 @@ class Candidates:
         if self._sums and self.longest >= 2 * _PIECES[0]:
             pieces = [self.longest // share for share in _PIECES]
             training |= {"horizons": pieces, "horizon_epochs": 15 if hidden else 5}
+        return Candidate(model, training)
+
+    def _static(self) -> Candidate:
+        """Return a network without memory; in two layers it learns products of inputs better."""
+        model = {"kind": "ffn", "hidden_sizes": [8, 8], "activation": "tanh"}
+        training = {"loss": "one_step", "optimiser": self._second_order()["optimiser"]}
         return Candidate(model, training)
 
     def _narx(self, order: int, hidden: tuple[int, ...]) -> Candidate:
