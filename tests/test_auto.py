@@ -198,15 +198,6 @@ def test_what_differs_has_another_name(integrates: bool) -> None:
         assert names.setdefault(candidate.name, candidate) == candidate, "one is never tried"
 
 
-@pytest.mark.slow
-def test_what_has_no_memory_is_learned_by_what_has_none(
-    tmp_path: Path, start_clock: Callable[[], None]
-) -> None:
-    start_clock()
-    found = sysid.auto(sysid.generate("static", 2000, seed=1), budget=0.2, out=tmp_path / "run")
-    assert found.config.model["kind"] == "ffn"
-
-
 def test_a_linear_model_has_one_seed() -> None:
     found = Candidates([Record(np.zeros(400), np.zeros(400))], None, 5)
     for candidate in found.linear():
