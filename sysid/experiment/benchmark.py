@@ -35,7 +35,8 @@ inputs and the first `n` outputs, with the `n` of nonlinear_benchmarks 1.0.1.
 free run on a part of the training record that was held out, in time or by the range of its
 output. Seeds count from 0; a recipe of several starts takes as many of them at once.
 `tests/test_benchmark_command.py` replaces test records by random numbers: no weight, no choice
-and no other figure changes. How each recipe was chosen stands below its table.
+and no other figure changes. How each recipe was chosen stands below its table, and which test
+scores were known by then.
 
 **The machine.** {processor}, {cores} cores, Python {python}. Seconds are of a whole run: reading,
 training, and the report.
