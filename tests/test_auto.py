@@ -280,6 +280,43 @@ def test_a_trial_that_fails_later_keeps_what_it_had_reached() -> None:
     assert trial.finished_config().training.max_epochs == 1
 
 
+def test_a_part_that_hardly_moves_does_not_count_for_most() -> None:
+    record = sysid.generate("linear", 400, seed=1, noise=0.01)
+    still = record.y.copy()
+    still[200:] /= 100
+    record = record.replace(y=still)
+    halves = [record[:200], record[200:]]
+    candidate = Candidate(
+        {"kind": "state_space", "nx": 2, "hidden_sizes": []},
+        {"loss": "full_sequence", "optimiser": "lm"},
+    )
+    config = _config({"source": "files", "train": ["a.csv"]}, candidate, 0)
+    trial = Trial(candidate, config, lambda config: [([a], [b]) for a, b in (halves, halves[::-1])])
+    trial.go_on(0.0, math.inf)
+    variances = [half.y.var() for half in halves]
+    squares = [
+        trainer.history[0].valid_loss * variance
+        for trainer, variance in zip(trial.trainers, variances, strict=True)
+    ]
+    assert trial.loss == pytest.approx(np.mean(squares) / np.mean(variances))
+    assert trial.loss < 0.01 * trial.trainers[1].history[0].valid_loss
+
+
+@pytest.mark.parametrize("noise", [0.01, None])
+def test_a_model_that_is_worse_than_the_mean_is_not_to_be_trusted(
+    noise: float | None,
+    tmp_path: Path,
+    start_clock: Callable[[], None],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    record = sysid.generate("linear", 300, seed=1, noise=noise or 0.0)
+    if noise is None:
+        record = record.replace(y=np.random.default_rng(0).standard_normal((300, 1)))
+    start_clock()
+    sysid.auto(record, budget=0.02, out=tmp_path / "run")
+    assert ("do not trust the model" in caplog.text) == (noise is None)
+
+
 @pytest.mark.slow
 def test_where_the_plant_integrates_half_decides_and_all_is_learned(
     tmp_path: Path, start_clock: Callable[[], None]

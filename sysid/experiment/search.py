@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -9,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pandas as pd
+import torch
 
 from sysid.data.records import Record
 from sysid.experiment.candidates import Candidate, Candidates
@@ -16,6 +18,7 @@ from sysid.experiment.config import Config
 from sysid.models.sensitivities import weight_count
 from sysid.training.trainer import Trainer
 
+_LOG = logging.getLogger(__name__)
 # Shares of the time: linear models, a first look at networks, the better half of them, the best
 # two; then what is near the best, and in the end the one that is chosen.
 _ROUNDS = (0.08, 0.30, 0.25, 0.20)
@@ -67,8 +70,17 @@ class Trial:
         return self.trainers[0].best_loss if len(self.trainers) == 1 else self._in_the_mean()[0]
 
     def _in_the_mean(self) -> tuple[float, int]:
-        """Return the lowest mean of the losses after equally many epochs, and how many."""
-        last = [_last_losses(t) for t in self.trainers]
+        """Return the lowest mean of the losses after equally many epochs, and how many.
+
+        Each loss is over the variance of what its own model was trained on; here all are over the
+        same, or a part of the record that hardly moves would count for most.
+        """
+        variances = torch.stack([t.model.scaling.y_std.cpu() ** 2 for t in self.trainers])
+        shares = (variances / variances.mean(dim=0)).mean(dim=1).tolist()
+        last = [
+            [share * loss for loss in _last_losses(t)]
+            for t, share in zip(self.trainers, shares, strict=True)
+        ]
         means = [sum(losses) / len(last) for losses in zip(*last, strict=False)]
         best = min(range(len(means)), key=means.__getitem__)
         return means[best], best + 1
@@ -199,6 +211,12 @@ class Search:
         chosen, self.deadline = self.chosen, end
         if (left := end - time.perf_counter()) > 0 and not self.again:
             self._work_on(chosen.candidate, left)
+        if (rmse := math.sqrt(self._error(chosen)[0])) >= 1:
+            _LOG.warning(
+                f"no candidate is better on what is held out than the mean of the output "
+                f"(free-run rmse {rmse:.3g} of its standard deviation): do not trust the "
+                f"model; give more records, with more movement in them, or more time"
+            )
         return chosen
 
     @property
