@@ -28,6 +28,7 @@ from sysid.experiment.candidates import Candidate, Candidates
 from sysid.experiment.config import read_config
 from sysid.experiment.run import train_config
 from sysid.experiment.search import Search, Trial
+from sysid.experiment.straying import strays
 from sysid.models import MODELS
 
 TICK = 0.02  # seconds that each look at the clock takes
@@ -233,7 +234,7 @@ def test_of_errors_that_are_alike_the_smallest_model_is_chosen() -> None:
         "less": (1.2, 9),
     }
     for name, (loss, weights) in sizes.items():
-        found.trials[name] = SimpleNamespace(loss=loss, weights=weights)  # type: ignore[assignment]
+        found.trials[name] = SimpleNamespace(counts=loss, weights=weights)  # type: ignore[assignment]
     assert found.best is found.trials["large"]
     assert found.chosen is found.trials["as small"]
 
@@ -250,7 +251,11 @@ def test_with_several_draws_the_worst_seed_counts() -> None:
             for seed, loss in enumerate(seeds):
                 drawn = replace(candidate, seed=seed)
                 found.trials[drawn.name] = SimpleNamespace(  # type: ignore[assignment]
-                    candidate=drawn, loss=loss, reason="", weights=sum(drawn.model["hidden_sizes"])
+                    candidate=drawn,
+                    loss=loss,
+                    counts=loss,
+                    reason="",
+                    weights=sum(drawn.model["hidden_sizes"]),
                 )
         assert found.chosen.candidate.name == f"state_space nx=2 {expected}"
     found.trials = {"linear": found.trials["state_space nx=2 linear"]}
@@ -278,6 +283,52 @@ def test_a_trial_that_fails_later_keeps_what_it_had_reached() -> None:
     assert trial.reason == "the loss is not a number"
     assert trial.loss == reached
     assert trial.finished_config().training.max_epochs == 1
+
+
+def test_a_model_that_strays_counts_by_twice_its_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    record = sysid.generate("linear", 400, seed=1, noise=0.01)
+    candidate = Candidate(
+        {"kind": "state_space", "nx": 2, "hidden_sizes": []},
+        {"loss": "full_sequence", "optimiser": "lm"},
+    )
+    config = _config({"source": "files", "train": ["a.csv"]}, candidate, 0)
+    for stray, factor in ((False, 1.0), (True, 4.0)):
+        monkeypatch.setattr("sysid.experiment.search.strays", lambda *_, stray=stray: stray)
+        trial = Trial(candidate, config, lambda config: [([record[:300]], [record[300:]])])
+        assert trial.counts == math.inf
+        trial.go_on(0.0, math.inf)
+        assert trial.counts == factor * trial.loss < math.inf
+        assert trial.row()["strays"] == stray
+        assert trial.row()["valid_rmse"] == math.sqrt(trial.loss)
+
+
+@pytest.mark.parametrize("n_init", [0, 7])
+def test_it_strays_where_outputs_leave_the_range_on_other_inputs(n_init: int) -> None:
+    """The inputs come in other orders, none lost, after samples that a simulation starts from."""
+    rng = np.random.default_rng(0)
+    u = rng.standard_normal((500, 2))
+    u[40, 1] = np.nan
+    record = Record(u, np.where(np.isnan(u[:, :1]), 0, u[:, :1]), name="a")
+    start = Record(u[200:250], u[200:250, :1], n_init=n_init)
+    seen = []
+
+    def simulate(mixed: Record, gain: float) -> np.ndarray:
+        seen.append(mixed)
+        assert np.isnan(mixed.y[n_init:]).all()
+        return gain * mixed.u[:, :1]
+
+    for gain, expected in ((1.0, False), (1.4, False), (1.6, True), (np.inf, True)):
+        seen.clear()
+        model = SimpleNamespace(
+            scoring_start=lambda record: record.n_init,
+            simulate=lambda mixed, gain=gain: simulate(mixed, gain),
+        )
+        assert strays(model, [record], start) == expected  # type: ignore[arg-type]
+        assert len(seen) == (1 if expected else 12)
+    finite = u[np.isfinite(u).all(axis=1)]
+    np.testing.assert_array_equal(seen[0].u[:n_init], start.u[:n_init])
+    np.testing.assert_array_equal(np.sort(seen[0].u[n_init:], axis=0), np.sort(finite, axis=0))
+    assert not np.array_equal(seen[0].u[n_init:], finite)
 
 
 def test_a_part_that_hardly_moves_does_not_count_for_most() -> None:

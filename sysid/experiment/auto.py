@@ -40,8 +40,8 @@ class Automatic:
 
     ``model`` is trained; ``config`` trains it again; ``tried`` has a row per candidate, the chosen
     one first, then by error: candidate, weights, epochs, seconds, valid_rmse (over the outputs'
-    standard deviation), stopped_because. ``run`` is the run directory's, ``advice`` what the data
-    looked like at first.
+    standard deviation), strays (whether it leaves the measured range on inputs in another order),
+    stopped_because. ``run`` is the run directory's, ``advice`` what the data looked like at first.
     """
 
     model: Model
@@ -65,7 +65,8 @@ def auto(
     Orders, family, size and training are chosen by the free run on the last part of each record,
     which training does not see: linear models of several orders first, then networks of the best
     orders, of which the better half gets more and more time, then what is near the best one. Of
-    those within 5 % of the lowest error, the one with the fewest weights is taken. Of short
+    those within 5 % of the lowest error, the one with the fewest weights is taken; a model that
+    leaves the measured range on inputs in another order counts by twice its error. Of short
     records (fewer than 2000 samples in all) each quarter is held out in turn, and where the plant
     integrates, each half, where a network counts by the worst of three seeds; what is chosen is
     then trained again on all of it.

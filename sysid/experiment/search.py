@@ -15,6 +15,7 @@ import torch
 from sysid.data.records import Record
 from sysid.experiment.candidates import Candidate, Candidates
 from sysid.experiment.config import Config
+from sysid.experiment.straying import strays
 from sysid.models.sensitivities import weight_count
 from sysid.training.trainer import Trainer
 
@@ -27,6 +28,7 @@ _SHORTER = 0.6  # of the rounds' time, where the best is tried from several seed
 _ALIKE = 1.05  # times the lowest error: no worse than that, as far as a held-out part tells
 _CENTRES = 10  # candidates near which others are looked for, the best first
 _PATIENCE = 40  # epochs without a better validation
+_STRAYS = 2.0  # times its error is what a model counts by that leaves the measured range
 
 Split = tuple[list[Record], list[Record]]
 
@@ -38,7 +40,8 @@ class Trial:
         candidate: what is tried.
         config: the same as a config.
         splits: training and validation records; with several, each trains a model of its own, and
-            the mean of their errors after equally many epochs counts.
+            the mean of their errors after equally many epochs counts. With one, which may be
+            short, the model is also looked at on inputs in another order.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class Trial:
     ) -> None:
         self.candidate, self.config = candidate, config
         self.reason = ""
+        self.strays = False
         self.trainers: list[Trainer] = []
         started = time.perf_counter()
         try:
@@ -68,6 +72,11 @@ class Trial:
         if not self.trainers or not all(map(_last_epochs, self.trainers)):
             return math.inf
         return self.trainers[0].best_loss if len(self.trainers) == 1 else self._in_the_mean()[0]
+
+    @property
+    def counts(self) -> float:
+        """The loss by which it is compared: more for a model that strays."""
+        return self.loss * _STRAYS**2 if self.strays else self.loss
 
     def _in_the_mean(self) -> tuple[float, int]:
         """Return the lowest mean of the losses after equally many epochs, and how many.
@@ -96,6 +105,9 @@ class Trial:
                 self._train(i, trainer, left / (len(self.trainers) - i), deadline)
         if all(self.ended) and not self.reason:
             self.reason = self.ended[0]
+        if len(self.trainers) == 1 and not math.isinf(self.loss):
+            (trainer,) = self.trainers
+            self.strays = strays(trainer.model, trainer.train, trainer.valid[0])
         self.seconds += time.perf_counter() - started
 
     def _train(self, i: int, trainer: Trainer, seconds: float, deadline: float) -> None:
@@ -134,6 +146,7 @@ class Trial:
             "epochs": max((len(t.history) for t in self.trainers), default=0),
             "seconds": round(self.seconds, 2),
             "valid_rmse": math.sqrt(self.loss),
+            "strays": self.strays,
             "stopped_because": self.reason or "time",
         }
 
@@ -198,7 +211,7 @@ class Search:
         linear = self._round(list(self.candidates.linear()), _ROUNDS[0] * total)
         networks = self.candidates.nonlinear([t.candidate for t in linear])
         ranked = self._round(list(networks), _ROUNDS[1] * total)
-        ranked = sorted([*linear[:2], *ranked], key=lambda t: t.loss)
+        ranked = sorted([*linear[:2], *ranked], key=lambda t: t.counts)
         half = [t.candidate for t in ranked[: max(len(ranked) // 2, 2)]]
         ranked = self._round(half, _ROUNDS[2] * total)
         self._round([t.candidate for t in ranked[:2]], _ROUNDS[3] * total)
@@ -211,7 +224,7 @@ class Search:
         chosen, self.deadline = self.chosen, end
         if (left := end - time.perf_counter()) > 0 and not self.again:
             self._work_on(chosen.candidate, left)
-        if (rmse := math.sqrt(self._error(chosen)[0])) >= 1:
+        if (rmse := math.sqrt(chosen.loss)) >= 1:
             _LOG.warning(
                 f"no candidate is better on what is held out than the mean of the output "
                 f"(free-run rmse {rmse:.3g} of its standard deviation): do not trust the "
@@ -221,7 +234,7 @@ class Search:
 
     @property
     def best(self) -> Trial:
-        """The trial with the lowest error so far."""
+        """The trial with the lowest error so far, where one that strays has twice its own."""
         return min(self.trials.values(), key=self._error)
 
     @property
@@ -241,8 +254,8 @@ class Search:
     def _error(self, trial: Trial) -> tuple[float, float]:
         """Return the loss that counts, and its own."""
         if self.draws == 1:
-            return trial.loss, trial.loss
-        return max([trial.loss, *(t.loss for t in self._drawn(trial))]), trial.loss
+            return trial.counts, trial.counts
+        return max([trial.counts, *(t.counts for t in self._drawn(trial))]), trial.counts
 
     def _missing_draws(self, trial: Trial) -> int:
         needed = self.draws if trial.candidate.drawn else 1
@@ -272,7 +285,7 @@ class Search:
                 break
             left = end - time.perf_counter()
             done.append(self._work_on(candidate, left / (len(candidates) - i)))
-        return sorted(done, key=lambda t: t.loss)
+        return sorted(done, key=lambda t: t.counts)
 
     def _work_on(self, candidate: Candidate, seconds: float) -> Trial:
         trial = self.trials.get(candidate.name)
