@@ -38,7 +38,7 @@ output. Seeds count from 0; a recipe of several starts takes as many of them at 
 and no other figure changes. How each recipe was chosen stands below its table, and which test
 scores were known by then.
 
-**The machine.** {processor}, {cores} cores, Python {python}. Seconds are of a whole run: reading,
+**The machine.** {processor}, {cores}, Python {python}. Seconds are of a whole run: reading,
 training, and the report.
 
 This page is written by `sysid benchmark`, which leaves it in its results directory. Published
@@ -129,7 +129,9 @@ def page(result: Benchmarked) -> str:
     machine = result.machine
     parts = [
         _RULE.format(
-            processor=machine["processor"], cores=machine["cores"], python=machine["python"]
+            processor=machine["processor"],
+            cores="1 core" if machine["cores"] == 1 else f"{machine['cores']} cores",
+            python=machine["python"],
         )
     ]
     for found in result.sets:
