@@ -6,8 +6,10 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,7 +20,6 @@ import postgres
 import psutil
 import pytest
 import yaml
-from sqlalchemy.exc import SQLAlchemyError
 from test_cli import run
 
 from sysid.experiment.config import parse_config, read_config
@@ -89,14 +90,31 @@ def test_an_interrupted_sweep_goes_on(tmp_path: Path) -> None:
     space = {"training.learning_rate": {"float": [1e-3, 1e-1]}}
     path = config(tmp_path, sweep={"trials": 8, "heartbeat": 1, "space": space})
     command = [sys.executable, "-m", "sysid", "sweep", str(path), "--out", "found"]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL)
-    database = tmp_path / "found" / "study.db"
-    wait_for_trials(f"sqlite:///{database}", 2, database)
-    process.kill()
-    process.wait()
+    found = tmp_path / "found"
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        wait_for_trials(process, f"sqlite:///{found / 'study.db'}", 2, found)
+        process.kill()
     done = json.loads(run(*command[3:], "--json", cwd=tmp_path).stdout)
     assert sorted(t["trial"] for t in done["trials"]) == list(range(8))
     assert done["complete"] + done["pruned"] == 8
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_several_may_begin_a_sweep_at_once(tmp_path: Path) -> None:
+    parsed = read_config(config(tmp_path))
+    for number in range(5):
+        url = f"sqlite:///{tmp_path / f'{number}.db'}"
+        task = Task(parsed.to_yaml(), url, None, None)
+        start = threading.Barrier(4)
+
+        def begin(task: Task = task, start: threading.Barrier = start) -> int:
+            start.wait()
+            with task.study(create=True) as study:
+                return len(study.trials)
+
+        with ThreadPoolExecutor(4) as pool:
+            begun = [pool.submit(begin) for _ in range(4)]
+        assert [b.result() for b in begun] == [6] * 4
 
 
 @contextmanager
@@ -110,20 +128,18 @@ def studied(url: str) -> Iterator[optuna.Study]:
         storage.engine.dispose()
 
 
-def wait_for_trials(url: str, count: int, file: Path | None = None) -> None:
-    """Wait until a number of trials has ended."""
+def wait_for_trials(process: subprocess.Popen[str], url: str, count: int, found: Path) -> None:
+    """Wait until a number of a sweep's trials has ended; end the sweep where that fails."""
     until = time.monotonic() + 300
-    while time.monotonic() < until:
+    while time.monotonic() < until and process.poll() is None:
         time.sleep(0.5)
-        if file is not None and not file.exists():
+        if not (found / "sweep.yaml").exists():  # the database is being made
             continue
-        try:
-            with studied(url) as study:
-                if sum(t.state.is_finished() for t in study.trials) >= count:
-                    return
-        except (KeyError, RuntimeError, SQLAlchemyError):  # not made yet
-            continue
-    raise TimeoutError(f"no {count} trials have ended")
+        with studied(url) as study:
+            if sum(t.state.is_finished() for t in study.trials) >= count:
+                return
+    process.kill()
+    raise TimeoutError(f"no {count} trials have ended: {process.communicate()[1]}")
 
 
 def halt_in_trials(workers: list[psutil.Process], url: str) -> None:
@@ -159,11 +175,7 @@ def test_workers_may_be_killed(tmp_path: Path) -> None:
             text=True,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
-        try:
-            wait_for_trials(url, 10)
-        except TimeoutError:
-            process.kill()
-            raise
+        wait_for_trials(process, url, 10, tmp_path / "runs" / "swept-sweep")
         workers = [
             child
             for child in psutil.Process(process.pid).children()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _BEGUN = "begun"
 _RETRIES = 2  # of a trial whose worker died: a third death is the trial's own doing
+_PAUSES = (0.1, 0.2, 0.4, 0.8)  # between tries to open a database, seconds
 
 
 @dataclass(frozen=True)
@@ -114,20 +115,26 @@ def _opened(url: str, heartbeat: int, local: bool) -> optuna.storages.RDBStorage
         ) from None
     # SQLite: workers wait for each other's writes. Servers: see whether a connection still stands.
     options: dict[str, Any] = {"connect_args": {"timeout": 60}} if local else {}
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return optuna.storages.RDBStorage(
-                url,
-                engine_kwargs={"pool_pre_ping": True, **options},
-                heartbeat_interval=heartbeat,
-                heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(
-                    _RETRIES
-                ),
-            )
-    except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"storage must be reachable, got {shown}: {reason}") from None
+    reason = ""
+    for pause in (0.0, *_PAUSES):
+        time.sleep(pause)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                again = optuna.storages.RetryHeartbeatStaleTrialCallback(_RETRIES)
+                return optuna.storages.RDBStorage(
+                    url,
+                    engine_kwargs={"pool_pre_ping": True, **options},
+                    heartbeat_interval=heartbeat,
+                    heartbeat_stale_trial_callback=again,
+                )
+        except ImportError as error:
+            reason = str(error)
+            break
+        except sqlalchemy.exc.SQLAlchemyError as error:
+            # Maybe for good; maybe since somebody else makes the tables at this moment.
+            reason = str(error).splitlines()[0]
+    raise ValueError(f"storage must be reachable, got {shown}: {reason}")
 
 
 def _wait_until_filled(study: optuna.Study, config: str, name: str, seconds: float = 60) -> None:
