@@ -246,7 +246,7 @@ def test_sigterm_keeps_what_there_is_and_says_how_to_go_on(folder: Path) -> None
     while not checkpoint.exists() and process.poll() is None:
         time.sleep(0.01)
     first = checkpoint.stat().st_mtime_ns
-    while checkpoint.stat().st_mtime_ns == first:  # until an epoch is done
+    while checkpoint.stat().st_mtime_ns == first and process.poll() is None:  # one epoch more
         time.sleep(0.01)
     process.terminate()
     _, said = process.communicate(timeout=120)

@@ -24,7 +24,7 @@ from test_cli import run
 
 from sysid.experiment.config import parse_config, read_config
 from sysid.experiment.space import with_values
-from sysid.experiment.study import Task, fail_abandoned
+from sysid.experiment.study import Task, fail_abandoned, mark_begun
 from sysid.experiment.sweep import run_sweep
 
 SWEPT = {
@@ -187,7 +187,14 @@ def test_workers_may_be_killed(tmp_path: Path) -> None:
             worker.kill()
         for worker in workers[2:]:
             worker.resume()
-        out, err = process.communicate(timeout=300)
+        try:
+            out, err = process.communicate(timeout=300)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, err = process.communicate()
+            with studied(url) as study:
+                states = [(t.number, t.state.name, t.user_attrs) for t in study.trials]
+            raise TimeoutError(f"the sweep did not end: {states}, {err}") from None
         assert process.returncode == 0, err
         with studied(url) as study:
             trials = [t for t in study.trials if "slot" in t.user_attrs]
@@ -306,3 +313,17 @@ def test_a_trial_taken_by_a_worker_that_died_before_it_began_is_tried_again(tmp_
         assert study.trials[trial.number].state.name == "FAIL"
         slots = [t.user_attrs["slot"] for t in study.trials if t.state.name == "WAITING"]
         assert sorted(slots) == [0, 1]
+
+
+@pytest.mark.filterwarnings("ignore:Heartbeat of storage")
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_a_trial_whose_worker_died_before_its_heart_beat_is_tried_again(tmp_path: Path) -> None:
+    sweep = {"trials": 1, "heartbeat": 1, "space": SWEPT["sweep"]["space"]}
+    parsed = read_config(config(tmp_path, sweep=sweep))
+    task = Task(parsed.to_yaml(), f"sqlite:///{tmp_path / 'study.db'}", None, None)
+    with task.study(create=True) as study:
+        trial = study.ask()
+        mark_begun(trial)  # the thread that says that it lives was not there yet
+        time.sleep(4)  # more than two heartbeats, as a database counts that has whole seconds
+        fail_abandoned(study, heartbeat=1000)
+        assert [t.state.name for t in study.trials] == ["FAIL", "WAITING"]

@@ -90,7 +90,13 @@ def fail_abandoned(study: optuna.Study, heartbeat: int) -> None:
 
 
 def mark_begun(trial: optuna.Trial) -> None:
-    """Say that a worker has begun with a trial, whose heartbeat counts from now on."""
+    """Say that a worker has begun with a trial, whose heartbeat counts from now on.
+
+    The first beat is written here: optuna's is by a thread, and a worker that died after this and
+    before that would be waited for without end.
+    """
+    storage: Any = trial.storage
+    storage.record_heartbeat(trial._trial_id)
     trial.set_user_attr(_BEGUN, trial.number)
 
 
