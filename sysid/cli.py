@@ -11,18 +11,16 @@ from sysid.commands import benchmark, deploy, search, training
 from sysid.commands.options import (
     ADVICE_HELP,
     DATA_HELP,
-    ColumnsU,
-    ColumnsY,
     DataDirOption,
+    FilesCommand,
     HorizonsOption,
     InitOption,
     JsonOption,
     SetOption,
-    StepOption,
-    TimeOption,
     parse_horizons,
-    split_names,
+    reads_files,
 )
+from sysid.data.reading import Reading
 from sysid.terminal import fail, json_rows, print_advice, print_json, print_scores
 
 app = typer.Typer(
@@ -46,9 +44,13 @@ class _State:
 
 
 @app.command(
-    epilog="Example: sysid train configs/quickstart.yaml --set training.learning_rate=1e-3"
+    cls=FilesCommand,
+    epilog="Example: sysid train configs/quickstart.yaml --set training.learning_rate=1e-3",
 )
+@reads_files
 def train(
+    *,
+    reading: Reading,
     sources: Annotated[
         list[str] | None,
         typer.Argument(
@@ -67,15 +69,12 @@ def train(
         bool, typer.Option("--auto", help="Look at data and decide, in place of a config.")
     ] = False,
     test: Annotated[
-        list[str] | None, typer.Option("--test", help="With --auto: data files to score.")
+        list[str] | None,
+        typer.Option("--test", metavar="FILE...", help="With --auto: data files to score."),
     ] = None,
     budget: Annotated[
         float | None, typer.Option(metavar="MINUTES", help="With --auto: time to take; 10.")
     ] = None,
-    u: ColumnsU = None,
-    y: ColumnsY = None,
-    time: TimeOption = None,
-    sampling_time: StepOption = None,
     n_init: InitOption = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
@@ -88,11 +87,8 @@ def train(
     of_auto = {
         "--test": test,
         "--budget": budget,
-        "--u": u,
-        "--y": y,
-        "--time": time,
-        "--sampling-time": sampling_time,
         "--n-init": n_init,
+        **{"--" + name.replace("_", "-"): value for name, value in vars(reading).items()},
     }
     if auto:
         if overrides or device is not None or resume is not None:
@@ -100,10 +96,7 @@ def train(
         training.train_automatically(
             sources or [],
             test or [],
-            split_names(u),
-            split_names(y),
-            time,
-            sampling_time,
+            reading,
             n_init,
             10.0 if budget is None else budget,
             out,
@@ -126,27 +119,27 @@ def train(
     )
 
 
-@app.command(epilog="Example: sysid evaluate runs/quickstart new.csv --horizons 1,10")
+@app.command(
+    cls=FilesCommand, epilog="Example: sysid evaluate runs/quickstart new.csv --horizons 1,10"
+)
+@reads_files
 def evaluate(
+    *,
+    reading: Reading,
     run: Annotated[str, typer.Argument(help="A run directory or model file.")],
     data: Annotated[list[str], typer.Argument(help=DATA_HELP)],
     horizons: HorizonsOption = "1,simulation",
-    u: ColumnsU = None,
-    y: ColumnsY = None,
-    time: TimeOption = None,
-    sampling_time: StepOption = None,
     n_init: InitOption = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Score a model on data beside a linear one: steps ahead and free run, per output."""
     from sysid.analysis.compare import compare as score
-    from sysid.experiment.data import Columns, read_all
+    from sysid.experiment.data import read_all
     from sysid.experiment.run import open_models
 
     models = open_models([run])
-    columns = Columns(split_names(u), split_names(y), time, sampling_time)
-    records = read_all(next(iter(models.values())), data, columns, n_init, data_dir)
+    records = read_all(next(iter(models.values())), data, reading, n_init, data_dir)
     scores = score(models, records, parse_horizons(horizons))
     if as_json:
         print_json({"scores": json_rows(scores)})
@@ -154,31 +147,30 @@ def evaluate(
         print_scores(scores, f"{run}: fit per output")
 
 
-@app.command(epilog="Example: sysid compare runs/narx runs/lstm --data new.csv")
+@app.command(cls=FilesCommand, epilog="Example: sysid compare runs/narx runs/lstm --data new.csv")
+@reads_files
 def compare(
+    *,
+    reading: Reading,
     runs: Annotated[list[str], typer.Argument(help="Run directories or model files.")],
     data: Annotated[
         list[str] | None,
-        typer.Option("--data", help=DATA_HELP + " Without it: the first run's test data."),
+        typer.Option(
+            "--data", metavar="FILE...", help=DATA_HELP + " Without it: the first run's test data."
+        ),
     ] = None,
     horizons: HorizonsOption = "1,10,simulation",
     out: Annotated[
         Path | None, typer.Option(help="Directory for the report; runs/compare without it.")
     ] = None,
-    u: ColumnsU = None,
-    y: ColumnsY = None,
-    time: TimeOption = None,
-    sampling_time: StepOption = None,
     n_init: InitOption = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Score several models on the same data, beside the mean and a linear model."""
     from sysid.experiment.comparison import compare_runs
-    from sysid.experiment.data import Columns
 
-    columns = Columns(split_names(u), split_names(y), time, sampling_time)
-    comparison = compare_runs(runs, data, parse_horizons(horizons), columns, n_init, out, data_dir)
+    comparison = compare_runs(runs, data, parse_horizons(horizons), reading, n_init, out, data_dir)
     if as_json:
         print_json({"report": str(comparison.report), "scores": json_rows(comparison.scores)})
     else:
@@ -186,26 +178,25 @@ def compare(
         print(f"report: {comparison.report}")
 
 
-@app.command(epilog="Example: sysid advice run1.csv run2.csv --test run3.csv")
+@app.command(cls=FilesCommand, epilog="Example: sysid advice run1.csv run2.csv --test run3.csv")
+@reads_files
 def advice(
+    *,
+    reading: Reading,
     data: Annotated[list[str], typer.Argument(help=ADVICE_HELP)],
     test: Annotated[
-        list[str] | None, typer.Option("--test", help="Data files to compare the range with.")
+        list[str] | None,
+        typer.Option("--test", metavar="FILE...", help="Data files to compare the range with."),
     ] = None,
-    u: ColumnsU = None,
-    y: ColumnsY = None,
-    time: TimeOption = None,
-    sampling_time: StepOption = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say whether records are fit for identification, and what to choose for them."""
     from dataclasses import asdict
 
-    from sysid.experiment.data import Columns, advise
+    from sysid.experiment.data import advise
 
-    columns = Columns(split_names(u), split_names(y), time, sampling_time)
-    found = advise(data, test or [], columns, data_dir)
+    found = advise(data, test or [], reading, data_dir)
     suggestion = None if found.suggestion is None else asdict(found.suggestion)
     if as_json:
         print_json({"findings": [asdict(f) for f in found.findings], "suggestion": suggestion})
@@ -213,27 +204,25 @@ def advice(
         print_advice(found)
 
 
-@app.command(epilog="Example: sysid simulate runs/quickstart new.csv -o y.csv")
+@app.command(cls=FilesCommand, epilog="Example: sysid simulate runs/quickstart new.csv -o y.csv")
+@reads_files
 def simulate(
+    *,
+    reading: Reading,
     run: Annotated[str, typer.Argument(help="A run directory or model file.")],
     data: Annotated[str, typer.Argument(help="A data file; its outputs may be missing.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="File to write.")],
-    u: ColumnsU = None,
-    y: ColumnsY = None,
-    time: TimeOption = None,
-    sampling_time: StepOption = None,
     n_init: InitOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Simulate a model over the inputs of a file and write inputs and simulated outputs."""
     from sysid.data.files import write
-    from sysid.experiment.data import Columns, read_for
+    from sysid.experiment.data import read_for
     from sysid.experiment.run import open_model
     from sysid.models.stability import refuse_unbounded
 
     model = open_model(run)
-    columns = Columns(split_names(u), split_names(y), time, sampling_time)
-    record = read_for(model, data, columns, n_init)
+    record = read_for(model, data, reading, n_init)
     y_hat = model.simulate(record)
     refuse_unbounded(record, model.y_names, y_hat)
     simulated = record.replace(y=y_hat, y_names=model.y_names, y_units=model.y_units)
@@ -303,7 +292,9 @@ def generate(
 
 
 app.command(epilog="Example: sysid export runs/quickstart -o plant.c")(deploy.export)
-app.command(epilog="Example: sysid smooth runs/smoother measured.csv -o y.csv")(deploy.smooth)
+app.command(epilog="Example: sysid smooth runs/smoother measured.csv -o y.csv")(
+    reads_files(deploy.smooth)
+)
 app.command(epilog="Example: sysid benchmark silverbox --seeds 1")(benchmark.benchmark)
 app.command(epilog="Example: sysid sweep configs/lstm_sweep.yaml --workers 4")(search.sweep)
 

@@ -17,6 +17,8 @@ import torch
 import yaml
 
 import sysid
+from sysid import cli
+from sysid.data.reading import Reading
 
 ROOT = Path(__file__).parents[1]
 
@@ -406,3 +408,32 @@ def test_every_shipped_config_is_valid_and_opens_with_a_comment(path: Path) -> N
     parsed = read_config(path)
     if parsed.data.source == "system":
         sysid.generate(parsed.data.name, 60)
+
+
+def test_options_of_files_take_all_that_follow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A shell turns ``--test test*.csv`` into several words: none of them is a training file."""
+    monkeypatch.chdir(tmp_path)
+    given: dict[str, object] = {}
+    monkeypatch.setattr(
+        "sysid.commands.training.train_automatically",
+        lambda sources, tests, reading, *rest: given.update(
+            sources=sources, tests=tests, reading=reading
+        ),
+    )
+    words = ["train", "--auto", "a.csv", "--test", "b.csv", "c.csv", "--u", "p, q", "--u", "r"]
+    monkeypatch.setattr("sys.argv", ["sysid", *words])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert given["sources"] == ["a.csv"]
+    assert given["tests"] == ["b.csv", "c.csv"]
+    assert given["reading"] == Reading(u=["p, q", "r"])
+
+
+def test_a_column_may_have_a_comma_in_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "run.csv"
+    path.write_text('"Pressure, bar",flow,y\n1,2,3\n4,5,6\n')
+    record = sysid.read(path, u="Pressure, bar", y="y", sampling_time=1.0)
+    assert record.u_names == ("Pressure, bar",)
+    assert sysid.read(path, u="flow,y", sampling_time=1.0).u_names == ("flow", "y")

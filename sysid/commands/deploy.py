@@ -8,15 +8,11 @@ from typing import Annotated
 import typer
 
 from sysid.commands.options import (
-    ColumnsU,
-    ColumnsY,
     JsonOption,
     OutputOption,
     RunArgument,
-    StepOption,
-    TimeOption,
-    split_names,
 )
+from sysid.data.reading import Reading
 from sysid.terminal import print_json
 
 
@@ -43,25 +39,21 @@ def export(
 
 
 def smooth(
+    *,
+    reading: Reading,
     run: RunArgument,
     data: Annotated[str, typer.Argument(help="A data file; outputs may be missing.")],
     output: OutputOption,
     keep: Annotated[
         bool, typer.Option("--keep-measured", help="Only fill what is missing.")
     ] = False,
-    u: ColumnsU = None,
-    y: ColumnsY = None,
-    time: TimeOption = None,
-    sampling_time: StepOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Reconstruct missing outputs of a file and denoise the others, by a model that smooths."""
     from sysid.data.files import write
-    from sysid.experiment.data import Columns
     from sysid.experiment.deployment import smooth_file
 
-    columns = Columns(split_names(u), split_names(y), time, sampling_time)
-    smoothed, missing = smooth_file(run, data, columns, keep)
+    smoothed, missing = smooth_file(run, data, reading, keep)
     write(smoothed, output)
     if as_json:
         print_json({"output": str(output), "samples": len(smoothed), "missing": missing})

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sysid.data.reading import Reading
 from sysid.terminal import fail, json_rows, print_advice, print_json, print_scores, print_table
 
 if TYPE_CHECKING:
@@ -61,10 +62,7 @@ def train_by_config(
 def train_automatically(
     sources: Sequence[str],
     tests: Sequence[str],
-    u: list[str] | None,
-    y: list[str] | None,
-    time: str | None,
-    sampling_time: float | None,
+    reading: Reading,
     n_init: int | None,
     budget: float,
     out: Path | None,
@@ -73,7 +71,6 @@ def train_automatically(
 ) -> None:
     """Look at data, decide, train, and print what was tried and what came of it."""
     from sysid.experiment.auto import auto_sources
-    from sysid.experiment.data import Columns
 
     if not sources:
         raise ValueError("DATA must be given with --auto, got no file")
@@ -90,7 +87,7 @@ def train_automatically(
     found = auto_sources(
         sources,
         tests,
-        columns=Columns(u, y, time, sampling_time),
+        reading=reading,
         n_init=n_init,
         budget=budget,
         out=out,

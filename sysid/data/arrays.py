@@ -17,6 +17,7 @@ import pandas as pd
 
 from sysid.data.matlab import read_arrays
 from sysid.data.memory import refuse_swollen, refuse_too_large
+from sysid.data.reading import Reading
 from sysid.data.tables import METADATA, StoredRecord, Table, distinct, repeated
 
 _HINT = "read fewer columns, or cut the file"
@@ -25,7 +26,7 @@ _ROWS_OF_TEXT = 1024  # read at a time, as they may be long
 _TEXT_COPIES = 4  # of a text: pandas' own and Python's
 
 
-def open_parquet(path: Path) -> Table:
+def open_parquet(path: Path, reading: Reading) -> Table:
     """Return the columns of a Parquet file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -88,7 +89,7 @@ def stored_record(file: Any) -> StoredRecord | None:
     return None if text is None else StoredRecord.from_json(text)
 
 
-def open_npz(path: Path) -> Table:
+def open_npz(path: Path, reading: Reading) -> Table:
     """Return the columns of an .npz archive; a matrix gives one for each of its columns."""
     if not zipfile.is_zipfile(path):  # what numpy says then is how to unpickle it
         raise ValueError("it is no archive of arrays")
@@ -100,7 +101,7 @@ def open_npz(path: Path) -> Table:
         return _side_by_side({name: arrays[name] for name in arrays.files})
 
 
-def open_mat(path: Path) -> Table:
+def open_mat(path: Path, reading: Reading) -> Table:
     """Return the columns of a .mat file; a matrix gives one for each of its columns."""
     import h5py
 

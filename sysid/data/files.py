@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from sysid.data.atomic import replacing
 from sysid.data.columns import Array, TimeStampError, in_seconds, uniform_step, unknown_column
 from sysid.data.errors import one_line
 from sysid.data.memory import refuse_swollen, refuse_too_large
+from sysid.data.reading import Reading
 from sysid.data.records import Record
 from sysid.data.tables import METADATA, Table
 from sysid.data.text import open_text
@@ -24,8 +26,8 @@ _COPIES = 3  # of a column at the peak: the file's, the frame's and the record's
 
 def read(
     path: str | Path,
-    u: Sequence[str] | None = None,
-    y: Sequence[str] | None = None,
+    u: Sequence[str] | str | None = None,
+    y: Sequence[str] | str | None = None,
     time: str | None = None,
     sampling_time: float | None = None,
 ) -> Record:
@@ -59,10 +61,15 @@ def read(
         >>> read("tank.csv", u=["pump"], y=["level"], time="t")
         Record('tank', N=2, nu=1, ny=1, sampling_time=4)
     """
+    return read_file(path, Reading(_listed(u), _listed(y), time, sampling_time))
+
+
+def read_file(path: str | Path, reading: Reading) -> Record:
+    """Read one file as a record, with all that says how in one object; see ``read``."""
     path = Path(path)
-    table = _open(path)
+    table = _open(path, reading)
     try:
-        return _record(path, table, u, y, time, sampling_time)
+        return _record(path, table, reading)
     except ValueError as error:
         raise type(error)(f"{path}: {one_line(error)}") from None
     except Exception as error:  # what the libraries that read a damaged file may raise
@@ -96,9 +103,14 @@ def write(record: Record, path: str | Path) -> None:
         raise ValueError(f"file must be writable, got {path}: {error.strerror or error}") from None
 
 
-def column_names(path: str | Path) -> list[str]:
+def _listed(names: Sequence[str] | str | None) -> list[str] | None:
+    """Return names as a list: one name by itself is not read letter by letter."""
+    return [names] if isinstance(names, str) else None if names is None else list(names)
+
+
+def column_names(path: str | Path, reading: Reading | None = None) -> list[str]:
     """Return the names of a file's columns."""
-    table = _open(Path(path))
+    table = _open(Path(path), reading or Reading())
     return [*table.names, *table.unusable]
 
 
@@ -113,15 +125,11 @@ def guess_columns(names: Sequence[str]) -> tuple[list[str], list[str], str | Non
     return u, y, next((n for n in names if n in ("t", "time")), None)
 
 
-def _record(
-    path: Path,
-    table: Table,
-    u: Sequence[str] | None,
-    y: Sequence[str] | None,
-    time: str | None,
-    sampling_time: float | None,
-) -> Record:
+def _record(path: Path, table: Table, reading: Reading) -> Record:
     """Read the columns that are asked for, or those that the names tell."""
+    u: Sequence[str] | None = reading.u
+    y: Sequence[str] | None = reading.y
+    time, sampling_time = reading.time, reading.sampling_time
     stored = table.stored
     names = [*table.names, *table.unusable]
     stamps = None if stored else guess_columns(table.names)[2]
@@ -193,10 +201,10 @@ def _compare_steps(sampling_time: float, stamps: Array, name: str) -> None:
 
 
 def _expanded(asked: Sequence[str], names: list[str]) -> list[str]:
-    """Replace the name of a matrix by those of its columns."""
+    """Split text with commas that is no column itself; a matrix stands for its columns."""
     out: list[str] = []
     known = set(names)
-    for name in asked:
+    for name in _split_names(asked, known):
         columns = []
         if name not in known:
             columns = [n for n in names if re.fullmatch(rf"{re.escape(name)}\d+", n)]
@@ -204,7 +212,19 @@ def _expanded(asked: Sequence[str], names: list[str]) -> list[str]:
     return out
 
 
-def _open(path: Path) -> Table:
+def _split_names(asked: Sequence[str], known: set[str]) -> list[str]:
+    """Return names one by one: ``"a,b"`` is two, unless a column is called so."""
+    out: list[str] = []
+    for text in asked:
+        if text in known or "," not in text:
+            out.append(text)
+        else:
+            names = next(csv.reader([text], skipinitialspace=True))
+            out += [n.strip() for n in names if n.strip()]
+    return out
+
+
+def _open(path: Path, reading: Reading) -> Table:
     if not path.exists():
         raise FileNotFoundError(f"file must exist, got {path}")
     opener = _choose(_OPENERS, path)
@@ -215,7 +235,7 @@ def _open(path: Path) -> Table:
     if path.stat().st_size == 0:
         raise ValueError(f"file must hold samples, {path} is empty")
     try:
-        table: Table = opener(path)
+        table: Table = opener(path, reading)
     except Exception as error:
         raise ValueError(_unreadable(path, error)) from None
     return table
@@ -266,7 +286,7 @@ def _write_mat(record: Record, path: Path) -> None:
         )
 
 
-_OPENERS: dict[str, Callable[[Path], Table]] = {
+_OPENERS: dict[str, Callable[[Path, Reading], Table]] = {
     ".csv": open_text,
     ".txt": open_text,
     ".tsv": open_text,

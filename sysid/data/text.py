@@ -14,6 +14,7 @@ from typing import IO, Any
 import numpy as np
 import pandas as pd
 
+from sysid.data.reading import Reading
 from sysid.data.tables import Table, distinct, repeated
 
 _HEAD = 1 << 16  # bytes looked at first
@@ -59,7 +60,7 @@ class _Format:
         return f
 
 
-def open_text(path: Path) -> Table:
+def open_text(path: Path, reading: Reading) -> Table:
     """Return the columns of a text file.
 
     Read are UTF-8 (with a byte-order mark or without), UTF-16 with one and Windows-1252; fields

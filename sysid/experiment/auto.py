@@ -14,10 +14,11 @@ from sysid.analysis.advice import Advice, advice
 from sysid.data.atomic import replacing
 from sysid.data.benchmarks import BENCHMARKS
 from sysid.data.files import write
+from sysid.data.reading import Reading
 from sysid.data.records import Record, as_records
 from sysid.experiment.candidates import DRAWS, SHORT, Candidate, Candidates
 from sysid.experiment.config import Config, parse_config
-from sysid.experiment.data import Columns, blocks_held_out, held_out, load_records
+from sysid.experiment.data import blocks_held_out, held_out, load_records
 from sysid.experiment.directory import new_directory, next_directory
 from sysid.experiment.run import Run, train_config
 from sysid.experiment.search import Search, Split
@@ -117,7 +118,7 @@ def auto_sources(
     sources: Sequence[str],
     tests: Sequence[str] = (),
     *,
-    columns: Columns | None = None,
+    reading: Reading | None = None,
     n_init: int | None = None,
     budget: float = 10.0,
     out: Path | None = None,
@@ -130,7 +131,7 @@ def auto_sources(
     Args:
         sources: data files, or the name of a benchmark, whose test records are then scored.
         tests: data files that are scored in the end.
-        columns: which columns to take.
+        reading: how to read the files.
         n_init: samples that a simulation of validation and test data may start from; by the
             length of the data if ``None``.
         budget: minutes of wall time.
@@ -142,9 +143,9 @@ def auto_sources(
     Raises:
         ValueError: as for ``auto``, or for a benchmark beside other data.
     """
-    columns = columns or Columns()
+    reading = reading or Reading()
     if any(s in BENCHMARKS and not Path(s).exists() for s in sources):
-        if len(sources) > 1 or tests or columns != Columns() or n_init is not None:
+        if len(sources) > 1 or tests or reading != Reading() or n_init is not None:
             raise ValueError(
                 f"DATA must be one benchmark by itself, without columns, tests or n_init, got "
                 f"{[*sources, *tests]}"
@@ -156,7 +157,7 @@ def auto_sources(
             "train": [str(Path(s).resolve()) for s in sources],
             "test": [str(Path(s).resolve()) for s in tests],
             "n_init": n_init or 0,
-            **vars(columns),
+            **vars(reading),
         }
     directory = next_directory("auto") if out is None else new_directory(out)
     return _search(section, budget, directory, seed, data_dir, tell)

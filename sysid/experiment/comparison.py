@@ -10,9 +10,10 @@ import pandas as pd
 
 from sysid.analysis.compare import compare
 from sysid.analysis.report import write_report
+from sysid.data.reading import Reading
 from sysid.data.records import Record
 from sysid.experiment.config import read_config
-from sysid.experiment.data import Columns, load_data, read_all
+from sysid.experiment.data import load_data, read_all
 from sysid.experiment.evaluation import compare_contents
 from sysid.experiment.run import open_models
 
@@ -29,7 +30,7 @@ def compare_runs(
     runs: Sequence[str],
     data: Sequence[str] | None,
     horizons: Sequence[int | str],
-    columns: Columns | None = None,
+    reading: Reading | None = None,
     n_init: int | None = None,
     out: Path | None = None,
     data_dir: str | None = None,
@@ -40,7 +41,7 @@ def compare_runs(
         runs: run directories or model files.
         data: data files or benchmark names; ``None``: the test data of the first run.
         horizons: steps ahead, and ``"simulation"``.
-        columns: which columns of the files to take.
+        reading: how to read the files; columns that are not named are those of the first model.
         n_init: samples to start from; as in the files if ``None``.
         out: directory for ``report.html``; ``runs/compare`` by default.
         data_dir: where benchmark files are looked for first.
@@ -48,7 +49,7 @@ def compare_runs(
     models = open_models(runs)
     first = Path(runs[0])
     if data:
-        records = read_all(next(iter(models.values())), data, columns, n_init, data_dir)
+        records = read_all(next(iter(models.values())), data, reading, n_init, data_dir)
     else:
         records = _test_records(first, data_dir)
     scores = compare(models, records, horizons)

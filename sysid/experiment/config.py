@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
+from sysid.data.reading import Reading
 from sysid.experiment.space import SweepSection
 from sysid.experiment.tracking import TrackerName
 from sysid.models import MODELS, Model
@@ -29,8 +31,17 @@ class Fraction(_Section):
     fraction: float = Field(gt=0, lt=1, description="share of each training record, at its end")
 
 
-class FilesData(_Section):
-    """Records in files."""
+def _reading_fields() -> dict[str, Any]:
+    """Return the fields of ``Reading`` for pydantic: what a file may need is described once."""
+    hints = get_type_hints(Reading)
+    return {f.name: (hints[f.name], Field(f.default, **f.metadata)) for f in fields(Reading)}
+
+
+_ReadingSection: Any = create_model("_ReadingSection", __base__=_Section, **_reading_fields())
+
+
+class FilesData(_ReadingSection):
+    """Records in files, and how to read them."""
 
     source: Literal["files"] = Field(description="that records are in files")
     train: list[str] = Field(min_length=1, description="training files, relative to the config")
@@ -39,23 +50,16 @@ class FilesData(_Section):
         description="the last part of each training record, or files; null for none",
     )
     test: list[str] = Field([], description="files that decide nothing and are scored in the end")
-    u: list[str] | None = Field(
-        None, description="input columns; null for those called u, u1, u2, ..."
-    )
-    y: list[str] | None = Field(
-        None, description="output columns; null for those called y, y1, y2, ..."
-    )
-    time: str | None = Field(
-        None, description="column of time stamps; null for one called t or time, if there is one"
-    )
-    sampling_time: float | None = Field(
-        None, gt=0, allow_inf_nan=False, description="seconds between samples, without time stamps"
-    )
     n_init: int = Field(
         0,
         ge=0,
         description="samples that start a simulation of test and validation records, not scored",
     )
+
+    @property
+    def reading(self) -> Reading:
+        """How the files are read."""
+        return Reading(**{f.name: getattr(self, f.name) for f in fields(Reading)})
 
 
 class BenchmarkData(_Section):
@@ -251,20 +255,20 @@ def _model_problems(section: Any, training: TrainingSettings | None) -> list[str
     kind = arguments.pop("kind", None)
     if not isinstance(kind, str) or kind not in MODELS:
         return [f"model.kind must be one of {', '.join(MODELS)}, got {kind!r}"]
-    fields: dict[str, Any] = {}
+    arguments_of_kind: dict[str, Any] = {}
     hints = get_type_hints(MODELS[kind].__init__)
     skip = {"self", *_channel_arguments(MODELS[kind])}
     for name, parameter in inspect.signature(MODELS[kind].__init__).parameters.items():
         if name not in skip:
             default = ... if parameter.default is parameter.empty else parameter.default
-            fields[name] = (hints[name], default)
+            arguments_of_kind[name] = (hints[name], default)
     schema = create_model(
-        "ModelSection", __config__=ConfigDict(extra="forbid", strict=False), **fields
+        "ModelSection", __config__=ConfigDict(extra="forbid", strict=False), **arguments_of_kind
     )
     try:
         schema(**arguments)
     except ValidationError as error:
-        known = ", ".join(fields)
+        known = ", ".join(arguments_of_kind)
         return [
             f"{p}; allowed: {known}" if "not a key" in p else p for p in problems(error, "model.")
         ]

@@ -13,8 +13,9 @@ from sysid.analysis.advice import Advice, advice
 from sysid.analysis.checks import Finding
 from sysid.data.benchmarks import BENCHMARKS, load_benchmark
 from sysid.data.columns import TimeStampError
-from sysid.data.files import column_names, read
+from sysid.data.files import column_names, read_file
 from sysid.data.hiding import hide_outputs
+from sysid.data.reading import Reading
 from sysid.data.records import Record
 from sysid.data.splitting import split_time
 from sysid.experiment.config import BenchmarkData, Config, FilesData, Fraction, SystemData
@@ -22,16 +23,6 @@ from sysid.models import Model
 from sysid.training.settings import TrainingSettings
 
 _ROWS = 1 << 20  # samples copied together
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Which columns of a file to take; ``None``: find out by their names."""
-
-    u: list[str] | None = None
-    y: list[str] | None = None
-    time: str | None = None
-    sampling_time: float | None = None
 
 
 @dataclass(frozen=True)
@@ -137,7 +128,9 @@ def _named_data(config: Config, data_dir: str | None, gap: int | None) -> Data:
     section = config.data
     train, test = _named_records(section, data_dir)
     if isinstance(section, FilesData) and isinstance(section.valid, list):
-        valid = [_read(p, section).replace(n_init=section.n_init) for p in section.valid]
+        valid = [
+            read_file(p, section.reading).replace(n_init=section.n_init) for p in section.valid
+        ]
         return Data(train, valid, test)
     if section.valid is None:
         return Data(train, [], test)
@@ -156,8 +149,8 @@ def _named_records(
 ) -> tuple[list[Record], list[Record]]:
     """Return training and test records."""
     if isinstance(section, FilesData):
-        test = [_read(p, section).replace(n_init=section.n_init) for p in section.test]
-        return [_read(p, section) for p in section.train], test
+        test = [read_file(p, section.reading).replace(n_init=section.n_init) for p in section.test]
+        return [read_file(p, section.reading) for p in section.train], test
     if isinstance(section, BenchmarkData):
         benchmark = load_benchmark(section.name, data_dir)
         return benchmark.train, benchmark.test
@@ -186,31 +179,30 @@ def split_gap(settings: TrainingSettings, model: Model) -> int:
 
 
 def read_for(
-    model: Model, path: str, columns: Columns | None = None, n_init: int | None = None
+    model: Model, path: str, reading: Reading | None = None, n_init: int | None = None
 ) -> Record:
     """Read a data file for a model: its own channel names where the file has them.
 
     Args:
         model: the model whose channels are looked for.
         path: a data file.
-        columns: which columns to take, where they are named.
+        reading: how to read it; columns that are not named are those of the model.
         n_init: samples to start from; as in the file if ``None``.
     """
-    columns = columns or Columns()
-    u, y = columns.u, columns.y
-    if u is None and y is None:
-        names = set(column_names(path))
+    reading = reading or Reading()
+    if reading.u is None and reading.y is None:
+        names = set(column_names(path, reading))
         if names.issuperset(model.u_names):
-            u = list(model.u_names)
             y = list(model.y_names) if names.issuperset(model.y_names) else None
-    record = read(path, u=u, y=y, time=columns.time, sampling_time=columns.sampling_time)
+            reading = replace(reading, u=list(model.u_names), y=y)
+    record = read_file(path, reading)
     return record if n_init is None else record.replace(n_init=n_init)
 
 
 def read_all(
     model: Model,
     sources: Sequence[str],
-    columns: Columns | None = None,
+    reading: Reading | None = None,
     n_init: int | None = None,
     data_dir: str | None = None,
 ) -> list[Record]:
@@ -221,31 +213,31 @@ def read_all(
             test = load_benchmark(source, data_dir).test
             records += [r if n_init is None else r.replace(n_init=n_init) for r in test]
         else:
-            records.append(read_for(model, source, columns, n_init))
+            records.append(read_for(model, source, reading, n_init))
     return records
 
 
 def advise(
     sources: Sequence[str],
     tests: Sequence[str] = (),
-    columns: Columns | None = None,
+    reading: Reading | None = None,
     data_dir: str | None = None,
 ) -> Advice:
     """Return advice on files; the name of a benchmark stands for its training records.
 
     Time stamps that cannot be used are a finding, and the rest is looked at without them.
     """
-    columns = columns or Columns()
+    reading = reading or Reading()
     findings: list[Finding] = []
 
     def opened(source: str) -> list[Record]:
         if source in BENCHMARKS and not Path(source).exists():
             return load_benchmark(source, data_dir).train
         try:
-            return [_read_columns(source, columns)]
+            return [read_file(source, reading)]
         except TimeStampError as error:
-            untimed = replace(columns, time=None, sampling_time=1.0)
-            record = _read_columns(source, untimed).replace(sampling_time=None)
+            untimed = replace(reading, time=None, sampling_time=1.0)
+            record = read_file(source, untimed).replace(sampling_time=None)
             findings.append(
                 Finding(
                     "problem",
@@ -268,22 +260,10 @@ def advise(
     return found
 
 
-def _read_columns(path: str, columns: Columns) -> Record:
-    return read(
-        path, u=columns.u, y=columns.y, time=columns.time, sampling_time=columns.sampling_time
-    )
-
-
 def _generated(section: SystemData, shift: int, name: str) -> Record:
     from sysid.data.systems import generate
 
     seed = section.seed + shift
     return generate(section.name, section.samples, seed=seed, noise=section.noise).replace(
         name=name
-    )
-
-
-def _read(path: str, section: FilesData) -> Record:
-    return read(
-        path, u=section.u, y=section.y, time=section.time, sampling_time=section.sampling_time
     )

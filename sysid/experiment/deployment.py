@@ -11,9 +11,10 @@ import numpy as np
 from sysid.analysis.smoothing import smooth
 from sysid.data.files import column_names
 from sysid.data.hiding import measured_channels
+from sysid.data.reading import Reading
 from sysid.data.records import Record
 from sysid.deploy.export import export
-from sysid.experiment.data import Columns, read_for
+from sysid.experiment.data import read_for
 from sysid.experiment.run import open_model
 
 
@@ -35,27 +36,27 @@ def export_run(
 
 
 def smooth_file(
-    run: str, path: str, columns: Columns | None = None, keep_measured: bool = False
+    run: str, path: str, reading: Reading | None = None, keep_measured: bool = False
 ) -> tuple[Record, int]:
     """Smooth the outputs of a data file.
 
     Args:
         run: a run directory or model file.
         path: a data file.
-        columns: which columns to take, where they are named.
+        reading: how to read it; columns that are not named are those of the model.
         keep_measured: whether only missing outputs are replaced.
 
     Returns:
         The record with smoothed outputs, and how many had been missing.
     """
     model = open_model(run)
-    columns = columns or Columns()
+    reading = reading or Reading()
     channels = measured_channels(model.u_names, model.y_names)
-    if channels is not None and columns.u is None and columns.y is None:
+    if channels is not None and reading.u is None and reading.y is None:
         u, y = channels
-        if set(column_names(path)).issuperset((*u, *y)):
-            columns = replace(columns, u=list(u), y=list(y))
-    record = read_for(model, path, columns)
+        if set(column_names(path, reading)).issuperset((*u, *y)):
+            reading = replace(reading, u=list(u), y=list(y))
+    record = read_for(model, path, reading)
     smoothed = smooth(model, record)
     missing = np.isnan(record.y)
     if keep_measured:
