@@ -44,9 +44,9 @@ def _section(name: str, command: Any, parent: Any) -> str:
     context = command.make_context(name, [], parent=parent, resilient_parsing=True)
     example = (command.epilog or "").removeprefix("Example: ")
     parameters = [p for p in command.get_params(context) if p.name != "help"]
-    usage = " ".join(map(_argument, filter(_is_argument, parameters)))
+    usage = " ".join(command.collect_usage_pieces(context))
     lines = [f"## sysid {name}", "", *(command.help or "").splitlines(), ""]
-    lines += ["```text", f"sysid {name} {usage} [OPTIONS]", "```", "", f"Example: `{example}`", ""]
+    lines += ["```text", f"sysid {name} {usage}", "```", "", f"Example: `{example}`", ""]
     lines += ["| argument | meaning | default |", "|---|---|---|"]
     return "\n".join([*lines, *map(_row, parameters)]) + "\n"
 
@@ -55,15 +55,10 @@ def _is_argument(parameter: Any) -> bool:
     return bool(parameter.param_type_name == "argument")
 
 
-def _argument(parameter: Any) -> str:
-    name = parameter.name.upper() + ("..." if parameter.nargs == -1 else "")
-    return name if parameter.required else f"[{name}]"
-
-
 def _row(parameter: Any) -> str:
     names = ", ".join(f"`{n}`" for n in parameter.opts)
     if _is_argument(parameter):
-        names = f"`{_argument(parameter)}`"
+        names = f"`{parameter.metavar}`"
     default = parameter.default
     shown = "" if default is None or default is False else f"`{default}`"
     if parameter.required:

@@ -7,15 +7,17 @@ from typing import Annotated
 
 import typer
 
-from sysid.commands import benchmark, deploy, search, training
+from sysid.commands import benchmark, deploy, inspection, search, training
 from sysid.commands.options import (
     ADVICE_HELP,
     DATA_HELP,
+    Command,
     DataDirOption,
-    FilesCommand,
     HorizonsOption,
     InitOption,
     JsonOption,
+    OutputOption,
+    RunArgument,
     SetOption,
     parse_horizons,
     reads_files,
@@ -44,7 +46,7 @@ class _State:
 
 
 @app.command(
-    cls=FilesCommand,
+    cls=Command,
     epilog="Example: sysid train configs/quickstart.yaml --set training.learning_rate=1e-3",
 )
 @reads_files
@@ -54,16 +56,17 @@ def train(
     sources: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[CONFIG | DATA...]",
+            metavar="CONFIG | DATA...",
             help="A YAML config, see configs/; that of DIR with --resume. With --auto: data "
             "files, or the name of an official benchmark.",
         ),
     ] = None,
     overrides: SetOption = None,
-    out: Annotated[Path | None, typer.Option(help="Run directory to write.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Run directory to write.")] = None,
+    device: Annotated[str | None, typer.Option(metavar="NAME", help="auto, cpu or cuda.")] = None,
     resume: Annotated[
-        Path | None, typer.Option(help="Run directory of an interrupted training to go on with.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Run directory of an interrupted training to resume."),
     ] = None,
     auto: Annotated[
         bool, typer.Option("--auto", help="Look at data and decide, in place of a config.")
@@ -119,15 +122,13 @@ def train(
     )
 
 
-@app.command(
-    cls=FilesCommand, epilog="Example: sysid evaluate runs/quickstart new.csv --horizons 1,10"
-)
+@app.command(cls=Command, epilog="Example: sysid evaluate runs/quickstart new.csv --horizons 1,10")
 @reads_files
 def evaluate(
     *,
     reading: Reading,
-    run: Annotated[str, typer.Argument(help="A run directory or model file.")],
-    data: Annotated[list[str], typer.Argument(help=DATA_HELP)],
+    run: RunArgument,
+    data: Annotated[list[str], typer.Argument(metavar="DATA...", help=DATA_HELP)],
     horizons: HorizonsOption = "1,simulation",
     n_init: InitOption = None,
     data_dir: DataDirOption = None,
@@ -147,12 +148,14 @@ def evaluate(
         print_scores(scores, f"{run}: fit per output")
 
 
-@app.command(cls=FilesCommand, epilog="Example: sysid compare runs/narx runs/lstm --data new.csv")
+@app.command(cls=Command, epilog="Example: sysid compare runs/narx runs/lstm --data new.csv")
 @reads_files
 def compare(
     *,
     reading: Reading,
-    runs: Annotated[list[str], typer.Argument(help="Run directories or model files.")],
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN...", help="Run directories or model files.")
+    ],
     data: Annotated[
         list[str] | None,
         typer.Option(
@@ -161,7 +164,8 @@ def compare(
     ] = None,
     horizons: HorizonsOption = "1,10,simulation",
     out: Annotated[
-        Path | None, typer.Option(help="Directory for the report; runs/compare without it.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Directory for the report; runs/compare without it."),
     ] = None,
     n_init: InitOption = None,
     data_dir: DataDirOption = None,
@@ -178,12 +182,12 @@ def compare(
         print(f"report: {comparison.report}")
 
 
-@app.command(cls=FilesCommand, epilog="Example: sysid advice run1.csv run2.csv --test run3.csv")
+@app.command(cls=Command, epilog="Example: sysid advice run1.csv run2.csv --test run3.csv")
 @reads_files
 def advice(
     *,
     reading: Reading,
-    data: Annotated[list[str], typer.Argument(help=ADVICE_HELP)],
+    data: Annotated[list[str], typer.Argument(metavar="DATA...", help=ADVICE_HELP)],
     test: Annotated[
         list[str] | None,
         typer.Option("--test", metavar="FILE...", help="Data files to compare the range with."),
@@ -204,14 +208,16 @@ def advice(
         print_advice(found)
 
 
-@app.command(cls=FilesCommand, epilog="Example: sysid simulate runs/quickstart new.csv -o y.csv")
+@app.command(cls=Command, epilog="Example: sysid simulate runs/quickstart new.csv -o y.csv")
 @reads_files
 def simulate(
     *,
     reading: Reading,
-    run: Annotated[str, typer.Argument(help="A run directory or model file.")],
-    data: Annotated[str, typer.Argument(help="A data file; its outputs may be missing.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="File to write.")],
+    run: RunArgument,
+    data: Annotated[
+        str, typer.Argument(metavar="DATA", help="A data file; its outputs may be missing.")
+    ],
+    output: OutputOption,
     n_init: InitOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -233,9 +239,11 @@ def simulate(
         print(f"{len(simulated)} samples of {', '.join(simulated.y_names)} written to {output}")
 
 
-@app.command(epilog="Example: sysid summary configs/quickstart.yaml")
+@app.command(cls=Command, epilog="Example: sysid summary configs/quickstart.yaml")
 def summary(
-    target: Annotated[str, typer.Argument(help="A config, run directory or model file.")],
+    target: Annotated[
+        str, typer.Argument(metavar="CONFIG|RUN", help="A config, run directory or model file.")
+    ],
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -261,13 +269,22 @@ def summary(
         model.summary()
 
 
-@app.command(epilog="Example: sysid generate cascaded_tanks -o tanks.csv --noise 0.01")
+@app.command(cls=Command, epilog="Example: sysid generate cascaded_tanks -o tanks.csv --noise 0.01")
 def generate(
-    system: Annotated[str, typer.Argument(help="A built-in system, e.g. cascaded_tanks.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="File to write.")],
-    samples: Annotated[int | None, typer.Option(help="Number of samples.")] = None,
-    seed: Annotated[int, typer.Option(help="Of excitation and noise.")] = 0,
-    noise: Annotated[float, typer.Option(help="Std over the clean output's std.")] = 0.0,
+    system: Annotated[
+        str, typer.Argument(metavar="SYSTEM", help="A built-in system, e.g. cascaded_tanks.")
+    ],
+    output: OutputOption,
+    samples: Annotated[int | None, typer.Option(metavar="N", help="Number of samples.")] = None,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Seed of the excitation and the noise.")
+    ] = 0,
+    noise: Annotated[
+        float,
+        typer.Option(
+            metavar="SHARE", help="Standard deviation of the noise, over that of the clean output."
+        ),
+    ] = 0.0,
     as_json: JsonOption = False,
 ) -> None:
     """Simulate a built-in system and write its record."""
@@ -291,12 +308,17 @@ def generate(
         print(f"{len(record)} samples of {columns} written to {output}")
 
 
-app.command(epilog="Example: sysid export runs/quickstart -o plant.c")(deploy.export)
-app.command(epilog="Example: sysid smooth runs/smoother measured.csv -o y.csv")(
+app.command(
+    cls=Command, epilog="Example: sysid plot run1.csv run2.csv --u pump --y level -o data.html"
+)(reads_files(inspection.plot))
+app.command(cls=Command, epilog="Example: sysid export runs/quickstart -o plant.c")(deploy.export)
+app.command(cls=Command, epilog="Example: sysid smooth runs/smoother measured.csv -o y.csv")(
     reads_files(deploy.smooth)
 )
-app.command(epilog="Example: sysid benchmark silverbox --seeds 1")(benchmark.benchmark)
-app.command(epilog="Example: sysid sweep configs/lstm_sweep.yaml --workers 4")(search.sweep)
+app.command(cls=Command, epilog="Example: sysid benchmark silverbox --seeds 1")(benchmark.benchmark)
+app.command(cls=Command, epilog="Example: sysid sweep configs/lstm_sweep.yaml --workers 4")(
+    search.sweep
+)
 
 
 def main() -> None:

@@ -148,14 +148,19 @@ def test_a_timeline_holds_every_sample_or_the_extremes_of_blocks() -> None:
     y_hat = record.y + 1e-3 * np.sin(np.arange(1000.0))[:, None]
     whole = timeline("t", record, 0, {"m": y_hat}, {"m": 0.5}, 10, 1000)
     assert whole["samples_per_point"] == 1
-    measured = decoded(whole["measured"]) + whole["offset"]
+    series = {s["part"]: s for s in whole["series"]}
+    y, simulated = (decoded(series[part]["values"]) for part in ("measured", "model-0"))
+    measured = y + series["measured"]["offset"]
     assert_allclose(measured, record.y[:, 0], atol=5e-6)  # float32 of values near 30
-    left = decoded(whole["measured"]).astype(float) - decoded(whole["models"][0]["y_hat"])
+    left = y.astype(float) - simulated
+    assert series["residual-0"]["minus"] == ["measured", "model-0"]
     assert_allclose(left, (record.y - y_hat)[:, 0], atol=5e-6)
     cut = timeline("t", record, 0, {"m": y_hat}, {}, 10, 300)
     assert cut["samples_per_point"] == 4
-    assert cut["models"][0]["half_width"] is None
-    points = decoded(cut["measured"]) + cut["offset"]
+    assert whole["bands"] == [{"part": "band-0", "around": "model-0", "half": 0.5}]
+    assert cut["bands"] == []
+    measured = cut["series"][0]
+    points = decoded(measured["values"]) + measured["offset"]
     assert len(points) == 250
     blocks = record.y[:, 0].reshape(125, 8)
     assert_allclose(points.reshape(125, 2).min(axis=1), blocks.min(axis=1), atol=5e-6)

@@ -206,19 +206,25 @@ def spectra(record: Record, y_hat: Array, n_init: int = 0) -> Figure:
     return figure
 
 
-def histograms(train: Record | Iterable[Record], test: Record | Iterable[Record]) -> Figure:
-    """Draw how often each input and output takes which value, training against test."""
-    first, second = as_records(train), as_records(test)
+def histograms(train: Record | Iterable[Record], test: Iterable[Record] | Record = ()) -> Figure:
+    """Draw how often each input and output takes which value, training against test.
+
+    Args:
+        train: training records, or all there are.
+        test: test records; without them there is nothing to tell apart, and no legend.
+    """
+    first = as_records(train)
+    groups = [("training", MEASURED, first)]
+    if others := [test] if isinstance(test, Record) else list(test):
+        groups.append(("test", SIMULATED, as_records(others)))
     names = (*first[0].u_names, *first[0].y_names)
-    parts = [np.concatenate([np.hstack([r.u, r.y]) for r in rs]) for rs in (first, second)]
+    parts = [np.concatenate([np.hstack([r.u, r.y]) for r in rs]) for _, _, rs in groups]
     figure = Figure(figsize=(6, 2.2 * len(names) + 0.2), layout="constrained")
     for i, axes in enumerate(_column(figure, len(names))):
         columns = [part[np.isfinite(part[:, i]), i] for part in parts]
         seen = np.concatenate(columns)
         span = (float(seen.min()), float(seen.max())) if len(seen) else None
-        for values, color, label in zip(
-            columns, (MEASURED, SIMULATED), ("training", "test"), strict=True
-        ):
+        for values, (label, color, _) in zip(columns, groups, strict=True):
             if len(values):
                 axes.hist(
                     values, 60, range=span, density=True, histtype="stepfilled",
@@ -226,7 +232,7 @@ def histograms(train: Record | Iterable[Record], test: Record | Iterable[Record]
                 )  # fmt: skip
         axes.set_xlabel(channel(names[i], (*first[0].u_units, *first[0].y_units)[i]))
         axes.set_yticks([])
-        if len(seen):
+        if len(seen) and len(groups) > 1:
             axes.legend(frameon=False)
     return figure
 
@@ -301,11 +307,11 @@ def _over_time(
         y = record.y[part, i]
         if band is not None:
             _shade(upper, time, band.lower[part, i], band.upper[part, i])
-        _line(upper, time, y, MEASURED, "measured", 1.6)
+        line(upper, time, y, MEASURED, "measured", 1.6)
         for number, (name, y_hat) in enumerate(outputs.items()):
             color = SERIES[number % len(SERIES)]
-            _line(upper, time, y_hat[part, i], color, name, 1.0)
-            _line(
+            line(upper, time, y_hat[part, i], color, name, 1.0)
+            line(
                 lower, time, y - y_hat[part, i], RESIDUAL if len(outputs) == 1 else color, None, 0.8
             )
         upper.set_ylabel(_label(record, i))
@@ -322,7 +328,7 @@ def _over_time(
     return figure
 
 
-def _line(
+def line(
     axes: Axes, time: Array, values: Array, color: str, label: str | None, width: float
 ) -> None:
     """Draw a line, thinned to the extremes of each pixel so that peaks stay."""

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from markupsafe import Markup
 
 from sysid.analysis import plots, tables
 from sysid.analysis.compare import SIMULATION
 from sysid.analysis.contents import Contents
 from sysid.analysis.gallery import comparison_drawings, drawing, model_drawings
+from sysid.analysis.pages import render, script_data
 from sysid.analysis.residuals import residual_analysis
 from sysid.analysis.timeline import timeline
 from sysid.analysis.uncertainty import Band
@@ -37,7 +35,8 @@ def write_report(path: str | Path, contents: Contents) -> None:
         path: the ``.html`` file.
         contents: what it is about.
     """
-    page = _template().render(
+    page = render(
+        "report.html",
         title=contents.title,
         subtitle=tables.subtitle(contents),
         cards=tables.cards(contents),
@@ -49,39 +48,8 @@ def write_report(path: str | Path, contents: Contents) -> None:
         advice=contents.advice,
         origins=tables.origins(contents),
         heads=tables.HEADS,
-        infinity=math.inf,
-        css=_asset("report.css"),
-        js=_asset("timeline.js"),
-        bokeh=_bokeh(),
     )
     write_text(Path(path), page)
-
-
-def _template() -> Any:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("sysid.analysis", "page"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["capitalize_first"] = lambda s: s[:1].upper() + s[1:]
-    return environment.get_template("report.html")
-
-
-def _asset(name: str) -> Markup:
-    text = (resources.files("sysid.analysis") / "page" / name).read_text(encoding="utf-8")
-    return Markup(text)
-
-
-def _bokeh() -> Markup:
-    from bokeh.resources import Resources
-
-    return Markup(
-        "\n".join(Resources(mode="inline", components=["bokeh"], log_level="warn").js_raw)
-    )
 
 
 def _simulations(contents: Contents) -> dict[str, Any]:
@@ -172,8 +140,9 @@ def _timeline(
         "caption": caption,
         "legend": _legend(data),
         "svg": drawing(still, caption).svg,
-        # A tag in a name must not end the script element.
-        "json": Markup(json.dumps(data).replace("<", "\\u003c")),
+        "json": script_data(data),
+        "height": data["height"],
+        "worst": True,
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from sysid.analysis import plots
 from sysid.analysis.contents import Contents
 from sysid.analysis.gallery import Drawing, drawing
 from sysid.analysis.uncertainty import coverage as conformal_coverage
+from sysid.data.records import Record
 
 _CARDS = 6
 
@@ -140,14 +141,20 @@ def coverage(contents: Contents) -> dict[str, Any]:
 
 def data(contents: Contents) -> list[dict[str, Any]]:
     """Return a row per record of training, validation and what the models are judged on."""
+    return record_rows(
+        {"train": contents.train, "valid": contents.valid, contents.part: contents.records}
+    )
+
+
+def record_rows(parts: Mapping[str, Sequence[Record]]) -> list[dict[str, Any]]:
+    """Return a row per record of each part; a part without a name has no column."""
     rows = []
-    known = {"train": contents.train, "valid": contents.valid, contents.part: contents.records}
-    for part, records in known.items():
+    for part, records in parts.items():
         for r in records:
             step = r.sampling_time
             rows.append(
-                {
-                    "part": part,
+                ({"part": part} if part else {})
+                | {
                     "record": r.name,
                     "samples": len(r),
                     "sampling time": "unknown" if step is None else f"{step:.6g} s",

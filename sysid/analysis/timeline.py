@@ -30,6 +30,7 @@ from sysid.analysis.residuals import worst_stretch
 from sysid.analysis.thinning import extremes
 from sysid.data.records import Array, Record
 
+_UPPER, _LOWER, _CHANNEL = 320, 150, 150  # pixels, heights of the figures
 _BORDER = 72  # pixels for the labels on the left, so that both figures stand in line
 
 
@@ -56,35 +57,90 @@ def timeline(
     """
     y = np.asarray(record.y[:, output], dtype=np.float64)
     per_point = max(1, -(-len(y) // room))
-    offset = float(np.nanmean(y)) if np.isfinite(y).any() else 0.0
-    models = []
+    offset = _offset(y)
+    series = [_series("measured", y, offset, per_point)]
+    models, bands = [], []
     for i, (label, y_hat) in enumerate(outputs.items()):
         simulated, error = y_hat[:, output], y - y_hat[:, output]
-        models.append(
-            {
-                "name": label,
-                "color": SERIES[i % len(SERIES)],
-                "y_hat": _encoded(simulated - offset, per_point),
-                # The page takes the difference, unless extremes of both were kept.
-                "residual": _encoded(error, per_point) if per_point > 1 else None,
-                "half_width": widths.get(label),
-            }
-        )
+        half = widths.get(label)
+        models.append({"name": label, "color": SERIES[i % len(SERIES)], "half_width": half})
+        series.append(_series(f"model-{i}", simulated, offset, per_point))
+        # The page takes the difference, unless extremes of both were kept.
+        values = _encoded(error, per_point) if per_point > 1 else None
+        minus = ["measured", f"model-{i}"]
+        series.append({"part": f"residual-{i}", "values": values, "offset": 0.0, "minus": minus})
+        if half is not None:
+            bands.append({"part": f"band-{i}", "around": f"model-{i}", "half": half})
     first = next(iter(outputs.values()))
     error = np.array(record.y[:, [output]] - first[:, [output]])
     error[:n_init] = np.nan
     worst = worst_stretch(error, max(200, len(y) // 200))
+    item = json_item(_figures(name, record, output, models, n_init), ID(name))
+    return {
+        **_document(name, record, per_point, ["upper", "lower"], series, item),
+        "height": _UPPER + _LOWER,
+        "worst": [worst.start, worst.stop],
+        "models": models,
+        "bands": bands,
+    }
+
+
+def channels_timeline(name: str, record: Record, room: int) -> dict[str, Any]:
+    """Return what the page needs to draw each channel of a record below the one before.
+
+    Args:
+        name: id of the element that the figures go into.
+        record: the measured record; inputs come first.
+        room: how many samples a series may hold, as for ``timeline``.
+    """
+    per_point = max(1, -(-len(record) // room))
+    step = record.sampling_time or 1.0
+    x_range = _x_range(name, record)
+    names = [*zip(record.u_names, record.u_units, strict=True)]
+    names += zip(record.y_names, record.y_units, strict=True)
+    plots, series = [], []
+    for i, ((label, unit), x) in enumerate(zip(names, [*record.u.T, *record.y.T], strict=True)):
+        color = MEASURED if i >= record.nu else RESIDUAL
+        plot = _figure(x_range, f"{name}-plot-{i}", _CHANNEL, channel(label, unit))
+        plot.xaxis.visible = i == len(names) - 1
+        line = _line(plot, [0.0, len(record) * step], f"{name}-channel-{i}", color, label, 1.4)
+        _add_hover(plot, [line])
+        plots.append(plot)
+        values = np.asarray(x, dtype=np.float64)
+        series.append(_series(f"channel-{i}", values, _offset(values), per_point))
+    plots[-1].xaxis.axis_label = _time_label(record)
+    item = json_item(column(*plots, sizing_mode="stretch_width"), ID(name))
+    parts = [f"plot-{i}" for i in range(len(plots))]
+    document = _document(name, record, per_point, parts, series, item)
+    return {**document, "height": _CHANNEL * len(plots), "bands": []}
+
+
+def _document(
+    name: str,
+    record: Record,
+    per_point: int,
+    plots: list[str],
+    series: list[dict[str, Any]],
+    item: Any,
+) -> dict[str, Any]:
     return {
         "id": name,
-        "samples": len(y),
+        "samples": len(record),
         "samples_per_point": per_point,
         "step": record.sampling_time or 1.0,
-        "worst": [worst.start, worst.stop],
-        "offset": offset,
-        "measured": _encoded(y - offset, per_point),
-        "models": models,
-        "item": json_item(_figures(name, record, output, models, n_init), ID(name)),
+        "plots": plots,
+        "series": series,
+        "item": item,
     }
+
+
+def _series(part: str, values: Array, offset: float, per_point: int) -> dict[str, Any]:
+    return {"part": part, "values": _encoded(values - offset, per_point), "offset": offset}
+
+
+def _offset(values: Array) -> float:
+    """Return the mean, which would cost float32 its digits."""
+    return float(np.nanmean(values)) if np.isfinite(values).any() else 0.0
 
 
 def _encoded(values: Array, per_point: int) -> str:
@@ -99,16 +155,12 @@ def _figures(
 ) -> Any:
     """Return the figures with empty sources, named for the script that fills them."""
     step = record.sampling_time or 1.0
-    end = len(record) * step
-    ends = [0.0, end]  # until the page fills in the samples
-    margin = 0.02 * end
-    x_range = Range1d(
-        start=0.0, end=end, bounds=(-margin, end + margin), min_interval=4 * step, name=f"{name}-x"
-    )
+    ends = [0.0, len(record) * step]  # until the page fills in the samples
+    x_range = _x_range(name, record)
     unit = record.y_units[output]
-    upper = _figure(x_range, f"{name}-upper", 320, channel(record.y_names[output], unit))
-    lower = _figure(x_range, f"{name}-lower", 150, channel("residual", unit))
-    lower.xaxis.axis_label = "time (s)" if record.sampling_time else "sample k"
+    upper = _figure(x_range, f"{name}-upper", _UPPER, channel(record.y_names[output], unit))
+    lower = _figure(x_range, f"{name}-lower", _LOWER, channel("residual", unit))
+    lower.xaxis.axis_label = _time_label(record)
     upper.xaxis.visible = False
     for i, model in enumerate(models):
         if model["half_width"] is not None:
@@ -127,13 +179,30 @@ def _figures(
     if n_init:
         for plot in (upper, lower):
             plot.vspan(x=[n_init * step], line_color=RESIDUAL, line_dash="dashed", line_alpha=0.8)
-    upper.add_tools(
+    _add_hover(upper, lines)
+    return column(upper, lower, sizing_mode="stretch_width")
+
+
+def _x_range(name: str, record: Record) -> Range1d:
+    step = record.sampling_time or 1.0
+    end = len(record) * step
+    margin = 0.02 * end
+    return Range1d(
+        start=0.0, end=end, bounds=(-margin, end + margin), min_interval=4 * step, name=f"{name}-x"
+    )
+
+
+def _time_label(record: Record) -> str:
+    return "time (s)" if record.sampling_time else "sample k"
+
+
+def _add_hover(plot: Any, lines: list[Any]) -> None:
+    plot.add_tools(
         HoverTool(
             renderers=lines, mode="vline", line_policy="nearest",
             tooltips="$name: @y{%.6g} at @x{%.6g}", formatters={"@x": "printf", "@y": "printf"},
         )
     )  # fmt: skip
-    return column(upper, lower, sizing_mode="stretch_width")
 
 
 def _figure(x_range: Range1d, name: str, height: int, label: str) -> Any:

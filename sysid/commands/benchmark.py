@@ -13,17 +13,21 @@ from sysid.terminal import print_json, print_table
 
 def benchmark(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Benchmarks; all without it.")
+        list[str] | None, typer.Argument(metavar="NAME...", help="Benchmarks; all without it.")
     ] = None,
     budget: Annotated[
         float | None, typer.Option(metavar="MINUTES", help="Most training time of each seed.")
     ] = None,
     recipe: Annotated[
-        Path | None, typer.Option(help="A YAML config in place of the shipped recipe.")
+        Path | None,
+        typer.Option(metavar="CONFIG", help="A YAML config in place of the shipped recipe."),
     ] = None,
-    seeds: Annotated[int, typer.Option(help="How many seeds to train from.")] = 3,
+    seeds: Annotated[int, typer.Option(metavar="N", help="How many seeds to train from.")] = 3,
     out: Annotated[
-        Path, typer.Option(help="Results directory; finished runs in it are taken as they are.")
+        Path,
+        typer.Option(
+            metavar="DIR", help="Results directory; finished runs in it are taken as they are."
+        ),
     ] = Path("runs/benchmark"),
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,

@@ -19,12 +19,16 @@ from sysid.terminal import print_json
 def export(
     run: RunArgument,
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="File to write, NAME.c or NAME.onnx.")
+        Path,
+        typer.Option("-o", "--output", metavar="FILE", help="File to write, NAME.c or NAME.onnx."),
     ],
     format: Annotated[
-        str | None, typer.Option(help="c or onnx; as the file's name says without it.")
+        str | None,
+        typer.Option(metavar="NAME", help="c or onnx; as the file's name says without it."),
     ] = None,
-    dtype: Annotated[str | None, typer.Option(help="double or float, of C code.")] = None,
+    dtype: Annotated[
+        str | None, typer.Option(metavar="NAME", help="double or float, of C code.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write a model as C code or as ONNX graphs, for where there is no Python."""
@@ -42,7 +46,9 @@ def smooth(
     *,
     reading: Reading,
     run: RunArgument,
-    data: Annotated[str, typer.Argument(help="A data file; outputs may be missing.")],
+    data: Annotated[
+        str, typer.Argument(metavar="DATA", help="A data file; outputs may be missing.")
+    ],
     output: OutputOption,
     keep: Annotated[
         bool, typer.Option("--keep-measured", help="Only fill what is missing.")

@@ -15,24 +15,40 @@ from typer.core import TyperCommand
 from sysid.data.reading import Reading
 
 JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print one JSON document and nothing else.")
+    bool,
+    typer.Option(
+        "--json", help="Print one JSON document and nothing else.", rich_help_panel="Other"
+    ),
 ]
 DataDirOption = Annotated[
-    str | None, typer.Option(help="Where benchmark files are looked for first.")
+    str | None,
+    typer.Option(
+        metavar="DIR",
+        help="Folder that is searched for benchmark files first.",
+        rich_help_panel="Other",
+    ),
 ]
 InitOption = Annotated[
-    int | None, typer.Option(help="Samples to start from, not scored; as in the file without it.")
+    int | None,
+    typer.Option(
+        metavar="N", help="Measured samples that a simulation starts from, which are not scored."
+    ),
 ]
 HorizonsOption = Annotated[
-    str, typer.Option(help="Steps ahead, with commas; simulation is the free run.")
+    str,
+    typer.Option(
+        metavar="LIST", help="Steps ahead, separated by commas; simulation is the free run."
+    ),
 ]
 DATA_HELP = "Data files, or the name of an official benchmark for its test records."
 ADVICE_HELP = "Data files, or the name of an official benchmark for its training records."
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a config key.")
 ]
-RunArgument = Annotated[str, typer.Argument(help="A run directory or model file.")]
-OutputOption = Annotated[Path, typer.Option("-o", "--output", help="File to write.")]
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run directory or model file.")]
+OutputOption = Annotated[
+    Path, typer.Option("-o", "--output", metavar="FILE", help="File to write.")
+]
 
 
 def parse_horizons(text: str) -> list[int | str]:
@@ -64,7 +80,10 @@ def reads_files(command: Callable[..., None]) -> Callable[..., None]:
             annotation=Annotated[
                 hints[f.name],
                 typer.Option(
-                    "--" + f.name.replace("_", "-"), help=_sentence(f.metadata["description"])
+                    "--" + f.name.replace("_", "-"),
+                    help=_sentence(f.metadata["description"]),
+                    metavar=f.metadata["word"],
+                    rich_help_panel="How to read data files",
                 ),
             ],
         )
@@ -83,11 +102,11 @@ def _sentence(description: str) -> str:
     return description[0].upper() + description[1:] + "."
 
 
-class FilesCommand(TyperCommand):
-    """A command whose options of files, those with ``...`` in their metavar, take all that follow.
+class Command(TyperCommand):
+    """A command whose help has groups, and whose options of files take all that follow.
 
-    A shell turns ``--test test*.csv`` into ``--test test1.csv test2.csv``: the second file
-    belongs to the option as the first does.
+    Options of files are those with ``...`` in their metavar. A shell turns ``--test test*.csv``
+    into ``--test test1.csv test2.csv``: the second file belongs to the option as the first does.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -100,6 +119,41 @@ class FilesCommand(TyperCommand):
             if name.startswith("-")
         }
         return super().parse_args(ctx, gathered(args, greedy))
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write arguments, then the options of each group, in the order of the command."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for option in self.get_params(ctx):
+            if option.param_type_name == "argument":
+                groups.setdefault("Arguments", []).append(
+                    (_word(option), getattr(option, "help", ""))
+                )
+            elif (record := option.get_help_record(ctx)) is not None:
+                title = getattr(option, "rich_help_panel", None) or "Options"
+                groups.setdefault(title, []).append(record)
+        if "Options" in groups:  # what is the command's own stands before what many have
+            groups = {k: groups[k] for k in sorted(groups, key=_place)}
+        for title, records in groups.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the words of the usage line; an argument that may be left out is in brackets."""
+        words = []
+        for p in self.get_params(ctx):
+            if p.param_type_name == "argument":
+                words.append(_word(p) if p.required else f"[{_word(p)}]")
+            elif p.required:
+                words.append(f"{p.opts[0]} {_word(p)}")
+        return [*words, "[OPTIONS]"]
+
+
+def _word(parameter: Any) -> str:
+    return str(parameter.metavar or parameter.name.upper())
+
+
+def _place(title: str) -> int:
+    return {"Arguments": 0, "Options": 1, "Other": 3}.get(title, 2)
 
 
 def gathered(args: Sequence[str], greedy: set[str]) -> list[str]:

@@ -16,15 +16,20 @@ SHOWN = 10
 
 
 def sweep(
-    config: Annotated[Path, typer.Argument(help="A YAML config with a sweep section.")],
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG", help="A YAML config with a sweep section.")
+    ],
     overrides: SetOption = None,
-    workers: Annotated[int, typer.Option(help="Processes on this machine.")] = 1,
+    workers: Annotated[int, typer.Option(metavar="N", help="Processes on this machine.")] = 1,
     storage: Annotated[
         str | None,
-        typer.Option(help="Database that several machines share, postgresql://user@host/name."),
+        typer.Option(
+            metavar="URL", help="Database that several machines share, postgresql://user@host/name."
+        ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Directory to write, or to go on in; runs/NAME-sweep.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Directory to write, or to go on in; runs/NAME-sweep."),
     ] = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,

@@ -6,9 +6,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
-def _option(description: str, **constraints: Any) -> Any:
-    """Return a field that may be left out; pydantic checks the constraints in a config."""
-    return field(default=None, metadata={"description": description, **constraints})
+def _option(word: str, description: str, **constraints: Any) -> Any:
+    """Return a field that may be left out.
+
+    Args:
+        word: stands for the value in the help of the command line.
+        description: help of the command line and of the config reference.
+        **constraints: checked by pydantic in a config.
+    """
+    known = {"word": word, "description": description, "constraints": constraints}
+    return field(default=None, metadata=known)
 
 
 @dataclass(frozen=True)
@@ -18,11 +25,18 @@ class Reading:
     The descriptions are the help of the command line and the config reference.
     """
 
-    u: list[str] | None = _option("input columns; without it, those called u, u1, u2, ...")
-    y: list[str] | None = _option("output columns; without it, those called y, y1, y2, ...")
+    u: list[str] | None = _option(
+        "COLUMN", "input columns; by default those called u, u1, u2 and so on"
+    )
+    y: list[str] | None = _option(
+        "COLUMN", "output columns; by default those called y, y1, y2 and so on"
+    )
     time: str | None = _option(
-        "column of time stamps; without it, one whose name or content is time"
+        "COLUMN", "column of time stamps; by default one whose name or content is time"
     )
     sampling_time: float | None = _option(
-        "seconds between samples, for files without time stamps", gt=0, allow_inf_nan=False
+        "SECONDS",
+        "seconds between samples, for files without time stamps",
+        gt=0,
+        allow_inf_nan=False,
     )

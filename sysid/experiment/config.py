@@ -34,7 +34,13 @@ class Fraction(_Section):
 def _reading_fields() -> dict[str, Any]:
     """Return the fields of ``Reading`` for pydantic: what a file may need is described once."""
     hints = get_type_hints(Reading)
-    return {f.name: (hints[f.name], Field(f.default, **f.metadata)) for f in fields(Reading)}
+    return {
+        f.name: (
+            hints[f.name],
+            Field(f.default, description=f.metadata["description"], **f.metadata["constraints"]),
+        )
+        for f in fields(Reading)
+    }
 
 
 _ReadingSection: Any = create_model("_ReadingSection", __base__=_Section, **_reading_fields())

@@ -217,6 +217,19 @@ def read_all(
     return records
 
 
+def read_sources(
+    sources: Sequence[str], reading: Reading | None = None, data_dir: str | None = None
+) -> list[Record]:
+    """Read files; the name of an official benchmark stands for its training records."""
+    records: list[Record] = []
+    for source in sources:
+        if source in BENCHMARKS and not Path(source).exists():
+            records += load_benchmark(source, data_dir).train
+        else:
+            records.append(read_file(source, reading or Reading()))
+    return records
+
+
 def advise(
     sources: Sequence[str],
     tests: Sequence[str] = (),

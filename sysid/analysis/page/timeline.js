@@ -35,14 +35,13 @@ class Timeline {
     this.data = data;
     this.named = (part) => model.document.get_model_by_name(`${data.id}-${part}`);
     this.range = this.named("x");
-    this.plots = [this.named("upper"), this.named("lower")];
-    const measured = decoded(data.measured);
-    this.series = [{ source: this.named("measured"), values: measured, offset: data.offset }];
-    data.models.forEach((m, i) => {
-      const values = decoded(m.y_hat);
-      const left = m.residual === null ? measured.map((y, k) => y - values[k]) : decoded(m.residual);
-      this.series.push({ source: this.named(`model-${i}`), values, offset: data.offset });
-      this.series.push({ source: this.named(`residual-${i}`), values: left, offset: 0 });
+    this.plots = data.plots.map(this.named);
+    const values = {};
+    this.series = data.series.map((s) => {
+      // A residual without values of its own is a difference of two series that are there.
+      const [whole, part] = (s.minus ?? []).map((name) => values[name]);
+      values[s.part] = s.values === null ? whole.map((y, k) => y - part[k]) : decoded(s.values);
+      return { source: this.named(s.part), values: values[s.part], offset: s.offset };
     });
     // Seconds, or samples, between two points; a shortened series has fewer points than samples.
     this.step = data.step * data.samples_per_point;
@@ -72,15 +71,15 @@ class Timeline {
       const x = Float64Array.from(kept, (i) => i * this.step);
       source.data = { x, y: Float64Array.from(kept, (i) => values[i] + offset) };
     }
-    this.data.models.forEach((m, i) => m.half_width !== null && this.drawBand(i, m.half_width));
+    this.data.bands.forEach((band) => this.drawBand(band));
   }
 
-  drawBand(i, half) {
-    const { x, y } = this.named(`model-${i}`).data;
+  drawBand({ part, around, half }) {
+    const { x, y } = this.named(around).data;
     // Two points of a pixel share its whole band: the view hides nothing of it.
     const thinned = y.length > 1 && y.length < this.inView();
     const at = (k, better) => (thinned ? better(y[k & ~1], y[k | 1] ?? y[k]) : y[k]);
-    this.named(`band-${i}`).data = {
+    this.named(part).data = {
       x,
       lower: y.map((_, k) => at(k, Math.min) - half),
       upper: y.map((_, k) => at(k, Math.max) + half),
