@@ -52,7 +52,7 @@ def print_advice(advice: Any) -> None:
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
     styles = {"problem": "bold red", "warning": "yellow", "note": "cyan"}
-    for f in advice.findings:
+    for f in advice.merged():
         where = " ".join(p for p in (f.record, f.channel) if p)
         console.print(f"[{styles[f.level]}]{f.level}[/] [bold]{f.topic}[/] ({where}): {f.found}.")
         console.print(f"    {f.means} {f.do}")

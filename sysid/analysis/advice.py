@@ -8,44 +8,60 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from sysid.analysis import response as linear
-from sysid.analysis.checks import CHECKS, Finding, channels, varying
+from sysid.analysis import checks, relations
+from sysid.analysis.checks import channels
+from sysid.analysis.findings import Finding, by_level, merged
+from sysid.analysis.plant import Plant
 from sysid.data.records import Record, same_sampling_time
 
-LEVELS = ("problem", "warning", "note")
+_MOST = 100  # channels of each kind that are looked at
 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """What to choose for a model of these records, all in samples."""
+    """What to choose for a model of these records, all in samples.
+
+    ``nk`` and ``nb`` span the lags of all inputs; ``delays`` are those of each input alone.
+    """
 
     nk: int
     na: int
     nb: int
     length: int
     washout: int
+    delays: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Advice:
-    """Findings, worst first, and a suggestion where the data allow one."""
+    """Findings, worst first, and a suggestion where the data allow one.
+
+    ``findings`` are all of them; ``merged()`` are those to read, in which one stands for what
+    ``records`` records or many channels share.
+    """
 
     findings: list[Finding]
     suggestion: Suggestion | None = None
+    records: int = 1
     topics: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "topics", frozenset(f.topic for f in self.findings))
 
+    def merged(self) -> list[Finding]:
+        """Return one finding for those that records share, worst first."""
+        return merged(self.findings, self.records)
+
     def table(self) -> pd.DataFrame:
-        """Return a row per finding: level, topic, record, channel, found, means, do."""
+        """Return a row per merged finding: level, topic, record, channel, found, means, do."""
         columns = list(Finding.__dataclass_fields__)
-        rows = [[getattr(f, c) for c in columns] for f in self.findings]
+        rows = [[getattr(f, c) for c in columns] for f in self.merged()]
         return pd.DataFrame(rows, columns=columns)
 
     def __str__(self) -> str:
         lines = [
-            f"{f.level}: {f.record} {f.channel}: {f.found}. {f.means} {f.do}" for f in self.findings
+            f"{f.level}: {f.topic}: {f.record} {f.channel}: {f.found}. {f.means} {f.do}"
+            for f in self.merged()
         ]
         if self.suggestion:
             lines.append(f"suggested: {self.suggestion}")
@@ -80,14 +96,57 @@ def advice(records: Record | Iterable[Record], test: Record | Iterable[Record] =
     if not train:
         raise ValueError("records must hold at least one record, got none")
     findings = list(_sampling([*train, *tests]))
+    plants = []
     for record in train:
-        for check in CHECKS:
-            findings += check(record)
+        kept, found = _first_channels(record)
+        findings += found
+        for check in checks.CHECKS:
+            findings += check(kept)
+        kept, found = _without_faults(kept)
+        findings += found
+        plants.append(Plant(kept))
+        for relation in relations.CHECKS:
+            findings += relation(plants[-1])
     findings += _ranges(train, tests)
-    suggestion, more = _suggested(max(train, key=len))
-    findings += more
-    findings.sort(key=lambda f: LEVELS.index(f.level))
-    return Advice(findings, suggestion)
+    suggestion = _suggested(max(plants, key=lambda p: len(p.record)))
+    return Advice(by_level(findings), suggestion, len(train))
+
+
+def _first_channels(record: Record) -> tuple[Record, list[Finding]]:
+    """Return a record of as many channels as are looked at, and a finding where there are more."""
+    found = []
+    changes: dict[str, object] = {}
+    for kind, what in (("u", "inputs"), ("y", "outputs")):
+        count = getattr(record, f"n{kind}")
+        if count > _MOST:
+            names, units = getattr(record, f"{kind}_names"), getattr(record, f"{kind}_units")
+            changes |= {kind: getattr(record, kind)[:, :_MOST]}
+            changes |= {f"{kind}_names": names[:_MOST], f"{kind}_units": units[:_MOST]}
+            found.append(
+                Finding(
+                    "note",
+                    "channels",
+                    record.name,
+                    "",
+                    f"of its {count} {what} only the first {_MOST} were looked at",
+                    "Nothing is said of the others.",
+                    "Give records of the channels that a model will use.",
+                )
+            )
+    return record.replace(**changes) if changes else record, found
+
+
+def _without_faults(record: Record) -> tuple[Record, list[Finding]]:
+    """Return a record in which samples that are no measurements are missing, and what they are."""
+    found = []
+    block = np.hstack([record.u, record.y])
+    for check in checks.FAULTS:
+        for finding, column, at in check(record):
+            found.append(finding)
+            if finding.topic != "outliers" or column >= record.nu:  # the plant saw its inputs
+                block[at, column] = np.nan
+        record = record.replace(u=block[:, : record.nu], y=block[:, record.nu :])
+    return record, found
 
 
 def _sampling(records: list[Record]) -> Iterator[Finding]:
@@ -145,62 +204,26 @@ def _ranges(train: list[Record], tests: list[Record]) -> Iterator[Finding]:
                 )
 
 
-def _suggested(record: Record) -> tuple[Suggestion | None, list[Finding]]:
-    if not varying(record):
-        return None, []
-    responses = [linear.response(record, i) for i in range(record.ny)]
-    found = [r for r in responses if r is not None]
-    if not found:
-        return None, []
-    delays = [
-        d.lag
-        for i in range(record.ny)
-        for j in range(record.nu)
-        if (d := linear.delay(record, i, j)) is not None
-    ]
-    findings: list[Finding] = []
-    for name, r in zip(record.y_names, responses, strict=True):
-        if r is not None:
-            findings += _memory(record, name, r)
-    order = max(r.order for r in found)
-    nk = min(delays, default=0)
-    settling = max(r.order if r.integrates else r.settling for r in found)
-    quarter = max(4, len(record) // 4)
+def _suggested(plant: Plant) -> Suggestion | None:
+    found = [r for r in plant.responses.values() if r is not None]
+    slow = [i for i in plant.outputs if plant.rate(i) > 1]
+    lags: dict[str, int] = {}
+    for j in plant.inputs:
+        known = [d.lag for i in plant.outputs if (d := plant.delays[i, j]) is not None]
+        if known:
+            lags[plant.record.u_names[j]] = min(known)
+    latest = [d.lag for d in plant.delays.values() if d is not None]
+    if not found and not (slow and latest):
+        return None
+    nk, last = min(latest, default=0), max(latest, default=0)
+    order = max((r.order for r in found), default=0)
+    reach = max([order, *(plant.rate(i) for i in slow)])
+    nb = last + reach if plant.inputs else 0
+    settling = max(
+        (r.order if r.integrates else r.settling for r in found), default=10 * reach
+    )
+    quarter = max(4, len(plant.record) // 4)
     washout = min(max(settling, order, 10), quarter // 2)
     length = min(max(4 * washout, 40), quarter)
-    return Suggestion(nk, order, nk + order, length, min(washout, length // 2)), findings
-
-
-def _memory(record: Record, name: str, r: linear.Response) -> Iterator[Finding]:
-    if r.integrates:
-        yield Finding(
-            "warning",
-            "integration",
-            record.name,
-            name,
-            f"the largest pole of a linear model has modulus {r.pole:.5f}",
-            "The plant integrates or is slower than the record: errors of a free run add up, "
-            "and a network fed with inputs alone does not know where it starts.",
-            'Use NARX, feedback or initial_state="encoder", and long windows.',
-        )
-    elif r.settling > 300:
-        yield Finding(
-            "warning",
-            "sampling",
-            record.name,
-            name,
-            f"the impulse response takes {r.settling} samples to settle",
-            "The record is sampled much faster than the plant moves: windows get long.",
-            f"Keep every {max(2, r.settling // 60)}th sample after a low-pass filter.",
-        )
-    if np.isfinite(r.fit):
-        yield Finding(
-            "note",
-            "linearity",
-            record.name,
-            name,
-            f"a linear model of order {r.order} explains {max(r.fit, 0):.2%} of its variance in "
-            "free run",
-            "The rest is nonlinearity, noise and what was not measured.",
-            "Compare every network with this.",
-        )
+    na = 0 if slow else order
+    return Suggestion(nk, na, nb, length, min(washout, length // 2), lags)

@@ -1,252 +1,261 @@
-"""What linear regressions say of a plant before training: delay, orders, memory, direction."""
+"""What linear regressions say of a plant before training: orders, memory, fit, drift."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from sysid.data.records import Array, Record
-from sysid.data.regressors import narx_regressors
+from sysid.analysis.regression import Nested, Part, lagged
+from sysid.data.records import Array
 
-_ROWS = 40_000  # samples that are enough for these regressions
-_ORDERS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15)
-_NEGLIGIBLE = 0.02  # share of the input's contribution that a lag may lose unnoticed
-
-
-@dataclass(frozen=True)
-class Delay:
-    """Samples before an input acts on an output.
-
-    ``lag`` is the first that an F test sees, with its ``p_value``, or 0 where it sees none in
-    time; ``latest`` the largest that the data do not speak against. They differ where the input
-    is smooth.
-    """
-
-    lag: int
-    latest: int
-    p_value: float
+_HIGHEST = 15  # order that is looked at
+_ORDERS = (1, 2, 3, 5)  # of output-error models, beside that of the least BIC
+_STEPS = 8  # of the iteration by Steiglitz and McBride
+_FREE_ROWS = 20_000  # samples that are enough for a free run
+_UNIT_ROOT = -3.96  # Dickey and Fuller's 1 % point, with an intercept and a line
+_SLOWER = 10  # time constants per record, below which a plant may integrate
+_SURE = 3.0  # standard errors
 
 
 @dataclass(frozen=True)
 class Response:
     """What one output does after its inputs.
 
-    ``order`` is that of the ARX model with the least BIC; ``settling`` the lag after which the
-    impulse responses stay below 2 % of their peaks, ``pole`` the largest modulus of its poles,
-    ``fit`` the share of the output's variance that its free run explains.
+    ``order`` is that of the ARX model with the least BIC, ``one_step`` the share of variance
+    that it predicts a sample ahead. ``pole`` is its pole near one, ``integrates`` whether it
+    cannot be told from one. ``free_order`` and ``fit`` are of the linear model with the best free
+    run: its order, and the share of the output's variance that it explains. ``settling`` is
+    the lag after which its step responses stay within 2 % of their end.
     """
 
     order: int
-    settling: int
+    one_step: float
     pole: float
+    integrates: bool
+    free_order: int
     fit: float
-
-    @property
-    def integrates(self) -> bool:
-        """Whether a disturbance stays for good, or for longer than 2000 samples."""
-        return self.pole > 0.9995
+    settling: int
 
 
-def shortened(record: Record) -> Record:
-    """Return the first samples of a long record, enough for a regression."""
-    return record[:_ROWS]
-
-
-def delay(record: Record, output: int, source: int, longest: int = 30) -> Delay | None:
-    """Estimate the delay from an input to an output; ``None`` where no influence is seen.
-
-    ARX models with input lags ``nk ... longest``: leaving out lags before the delay costs
-    nothing, leaving out the first that acts does.
+def response(y: Array, inputs: Sequence[Array], delays: Sequence[int]) -> Response | None:
+    """Estimate order and memory of the plant; ``None`` where the record is too short.
 
     Args:
-        record: a record.
-        output: position of the output.
-        source: position of the input.
-        longest: largest lag that is looked at.
+        y: output, ``(N,)``, scaled.
+        inputs: inputs, ``(N,)`` each, scaled.
+        delays: samples before each input acts.
     """
-    na = 6
-    longest = min(longest, max(2, len(record) // 20))
-    one = _channels(shortened(record), output, [source])
-    try:
-        phi, target = narx_regressors(one, na, longest)
-    except ValueError:
+    arx = _arx(y, inputs, delays)
+    if arx is None:
         return None
-    if len(phi) < 4 * phi.shape[1]:
-        return None
-    full = _loss(phi, target)
-    none = _loss(phi[:, :na], target)
-    rest = len(phi) - phi.shape[1] - 1
-    contribution = none - full
-    if not contribution > 0 or _p_value(none, full, longest + 1, rest) > 1e-4:
-        return None
-    first: tuple[int, float] | None = None
-    for nk in range(1, longest + 2):
-        without = np.delete(phi, slice(na, na + nk), axis=1)
-        loss = _loss(without, target)
-        p = _p_value(loss, full, nk, rest)
-        if first is None and p < 1e-4:
-            first = nk - 1, p
-        if first is not None and loss - full > _NEGLIGIBLE * contribution:
+    order, one_step, a = arx
+    pole, integrates = _unit_root(y, inputs, delays, order)
+    if not inputs:
+        settling = _settling(a, np.array([[1.0]]))
+        return Response(order, one_step, pole, integrates, order, float("nan"), settling)
+    best = None
+    for n in sorted({*(m for m in _ORDERS if m <= order), order}):
+        found = _free_run(y, inputs, delays, n, a if n == order else None)
+        if found is not None and (best is None or found[0] > best[1] + 1e-4):
+            best = (n, *found)
+        if best is not None and best[1] > 0.99999:
             break
-    # A smooth input hides its first lags from the F test; a short numerator still finds them.
-    pairs = [na + lag + np.arange(2) for lag in range(longest)]
-    losses = np.array([_loss(phi[:, [*range(na), *pair]], target) for pair in pairs])
-    near = len(phi) * np.log(losses / max(losses.min(), 1e-300)) < 10  # as likely as the best
-    short = int(np.flatnonzero(near)[-1])
-    if first is None or first[0] > short:
-        return Delay(0, short, 1.0)
-    return Delay(first[0], nk - 1, first[1])
-
-
-def response(record: Record, output: int) -> Response | None:
-    """Estimate order and memory of the plant; ``None`` where the record is too short."""
-    one = _channels(shortened(record), output, range(record.nu))
-    best: tuple[float, int, Array] | None = None
-    for n in _ORDERS:
-        try:
-            phi, target = narx_regressors(one, n, n if one.nu else 0)
-        except ValueError:
-            break
-        if len(phi) < 3 * phi.shape[1] + 10:
-            break
-        theta = np.linalg.lstsq(phi, target - target.mean(), rcond=None)[0][:, 0]
-        loss = float(np.mean((target[:, 0] - target.mean() - phi @ theta) ** 2))
-        bic = len(phi) * np.log(max(loss, 1e-300)) + phi.shape[1] * np.log(len(phi))
-        if best is None or bic < best[0] - 1e-9 * abs(best[0]):
-            best = (bic, n, theta)
     if best is None:
+        return Response(order, one_step, pole, integrates, order, float("nan"), order)
+    n, fit, a, b = best
+    settling = _settling(a, b) + max(delays)
+    return Response(order, one_step, pole, integrates, n, fit, settling)
+
+
+def _arx(
+    y: Array, inputs: Sequence[Array], delays: Sequence[int]
+) -> tuple[int, float, Array] | None:
+    """Return order, explained share a step ahead, and denominator of the ARX model of least BIC.
+
+    All orders are leading parts of one regression, whose columns are sorted by lag.
+    """
+    highest = _HIGHEST
+    width = 1 + len(inputs)
+    rows = int(np.isfinite(y).sum())
+    while highest > 1 and rows < 3 * (1 + width * (highest + 1)) + 10 + max([*delays, 0]):
+        highest -= 1
+    parts: list[Part] = [
+        (u, [d]) for u, d in zip(inputs, delays, strict=True)
+    ]
+    for n in range(1, highest + 1):
+        parts.append((y, [n]))
+        parts += [(u, [d + n]) for u, d in zip(inputs, delays, strict=True)]
+    phi, target, _ = lagged(y, parts)
+    if len(phi) < phi.shape[1] + 10:
         return None
-    _, n, theta = best
-    a = np.concatenate([[1.0], -theta[:n]])
-    poles = np.abs(np.roots(a))
-    b = theta[n:].reshape(n + 1, one.nu).T if one.nu else np.empty((0, n + 1))
-    return Response(n, _settling(a, b), float(poles.max(initial=0.0)), _explained(one, a, b))
+    fit = Nested.of(phi, target)
+    if not fit.total > 0:
+        return None
+    columns = [1 + len(inputs) + n * width for n in range(1, highest + 1)]
+    bic = [fit.count * np.log(fit.loss(c)) + c * np.log(fit.count) for c in columns]
+    n = int(np.argmin(bic)) + 1
+    theta = fit.coefficients(columns[n - 1])
+    a = np.concatenate([[1.0], -theta[1 + len(inputs) :: width]])
+    return n, 1 - fit.loss(columns[n - 1]) / fit.total, a
 
 
-def granger(record: Record, output: int, source: int, lags: int = 10) -> tuple[float, float]:
-    """Return by how much the past of ``u`` helps to predict ``y``, and the past of ``y`` ``u``.
+def _unit_root(
+    y: Array, inputs: Sequence[Array], delays: Sequence[int], order: int
+) -> tuple[float, bool]:
+    """Return the pole near one, and whether the plant integrates.
 
-    Each is the share of the one-step variance, left by a series' own past, that the strict
-    past of the other one explains.
+    It does if a pole at one is not rejected, and one whose time constant is a tenth of the record
+    is, in favour of a slower one.
 
-    Source: C. W. J. Granger, Econometrica 37(3), 1969.
+    Source: D. A. Dickey and W. A. Fuller, JASA 74(366), 1979, with the inputs beside.
     """
-    one = _channels(shortened(record), output, [source])
-    forwards = _helped(Record(one.u, one.y), lags)
-    return forwards, _helped(Record(one.y, one.u), lags)
+    slope, at_one = _root(y, inputs, delays, order, 1.0)
+    _, slower = _root(y, inputs, delays, order, 1 - _SLOWER / len(y))
+    return 1 + slope, bool(at_one >= _UNIT_ROOT and slower > _SURE)
 
 
-def frequencies(u: Array) -> float:
-    """Return about how many frequencies an input holds: 1 for a sine, thousands for noise.
+def _root(
+    y: Array, inputs: Sequence[Array], delays: Sequence[int], order: int, pole: float
+) -> tuple[float, float]:
+    """Return how far a pole is above one that is given, and the t-statistic of that."""
+    change = np.concatenate([[np.nan], y[1:] - pole * y[:-1]])
+    line = np.linspace(-0.5, 0.5, len(y))  # what drifts is no integrator
+    parts: list[Part] = [(line, [0]), (change, range(1, order))]
+    parts += [(u, range(d, d + order + 1)) for u, d in zip(inputs, delays, strict=True)]
+    phi, target, _ = lagged(change, [*parts, (y, [1])])
+    if len(phi) < phi.shape[1] + 10:
+        return float("nan"), float("nan")
+    fit = Nested.of(phi, target)
+    if fit.dependent[-1]:
+        return float("nan"), float("nan")
+    theta = fit.coefficients(phi.shape[1])
+    error = np.sqrt(fit.variance) / abs(fit.triangle[-1, -1]) / fit.norms[-1]
+    others = 1 - float(theta[2 : order + 1].sum())  # the other poles' share of the coefficient
+    return float(theta[-1] / (others or 1.0)), float(theta[-1] / error)
 
-    ``(sum p)^2 / sum p^2`` over its periodogram, halved since a Hann window spreads a sine
-    over that many lines. A sum of ``m`` sines is persistently exciting of order ``2 m``.
+
+def _free_run(
+    y: Array, inputs: Sequence[Array], delays: Sequence[int], n: int, a: Array | None
+) -> tuple[float, Array, Array] | None:
+    """Return fit, denominator and numerators of an output-error model of order ``n``.
+
+    The iteration by Steiglitz and McBride (IEEE Trans. AC 10(4), 1965) from an ARX model: each
+    regression is filtered by the last denominator. The samples before the first row are
+    unknown; their effect is a free response, whose ``n`` coefficients are estimated as well.
     """
-    v = u[np.isfinite(u)]
-    p = np.abs(np.fft.rfft((v - v.mean()) * np.hanning(len(v)))) ** 2
-    return float(p.sum() ** 2 / max(float((p**2).sum()), 1e-300) / 2)
+    piece = _longest(np.column_stack([y, *inputs]))
+    y, inputs = y[piece], [u[piece] for u in inputs]
+    start = max(delays) + n
+    y_free = y[start : start + _FREE_ROWS]
+    count = len(y_free)
+    shifted = [u[start - d - i : start - d - i + count] for u, d in zip(inputs, delays, strict=True)
+               for i in range(n + 1)]
+    if count < 10 * n + 5 * len(shifted) or not np.std(y_free) > 0:
+        return None
+    known = np.column_stack([*shifted, np.ones(count), np.eye(count, n)])
+    best: tuple[float, Array, Array] | None = None
+    a = _equation_error(y_free, known, n, np.array([1.0])) if a is None else a
+    for _ in range(_STEPS):
+        a = _stable(a)
+        fit, b = _explained(y_free, known, a, len(shifted))
+        if best is not None and fit < best[0] + 1e-5:
+            break
+        best = (fit, a, b.reshape(len(inputs), n + 1))
+        if fit > 1 - 1e-9:
+            break
+        a = _equation_error(y_free, known, n, a)
+    return best
 
 
-def band(u: Array) -> tuple[float, float]:
-    """Return the frequencies between which 98 % of an input's power lies, of Nyquist's."""
-    from scipy.signal import welch
+def _equation_error(y: Array, known: Array, n: int, a: Array) -> Array:
+    """Return the denominator by least squares after filtering by ``1/a``."""
+    from scipy.signal import lfilter
 
-    v = u[np.isfinite(u)]
-    f, power = welch(v - v.mean(), fs=2.0, nperseg=min(len(v), 2048))
-    share = np.cumsum(power) / max(float(power.sum()), 1e-300)
-    low, high = np.searchsorted(share, [0.01, 0.99])
-    return float(f[low]), float(f[min(int(high), len(f) - 1)])
+    past = lfilter([1.0], a, y)
+    rows = lfilter([1.0], a, known, axis=0)
+    lags = np.column_stack([np.concatenate([np.zeros(i), past[:-i]]) for i in range(1, n + 1)])
+    fit = Nested.of(np.column_stack([lags, rows]), past)
+    return np.concatenate([[1.0], -fit.coefficients(fit.triangle.shape[1])[:n]])
 
 
-def trend(record: Record, output: int, lags: int = 30) -> tuple[float, float]:
+def _explained(y: Array, known: Array, a: Array, inputs: int) -> tuple[float, Array]:
+    """Return the share of variance and the numerators of the best free run with poles of ``a``."""
+    from scipy.signal import lfilter
+
+    rows = lfilter([1.0], a, known, axis=0)
+    if not np.isfinite(rows).all():
+        return float("-inf"), np.zeros(inputs)
+    fit = Nested.of(rows, y)
+    theta = fit.coefficients(rows.shape[1])
+    share = 1 - float(np.var(y - rows @ theta)) / float(np.var(y))
+    return share, theta[:inputs]
+
+
+def _stable(a: Array) -> Array:
+    """Return a denominator whose roots outside the unit circle are mirrored into it."""
+    roots = np.roots(a)
+    outside = np.abs(roots) > 1
+    roots[outside] = 1 / roots[outside].conj()
+    return np.real(np.poly(roots))
+
+
+def _longest(block: Array) -> slice:
+    """Return the longest stretch of rows without a missing value."""
+    gone = np.flatnonzero(~np.isfinite(block).all(axis=1))
+    edges = np.concatenate([[-1], gone, [len(block)]])
+    longest = int(np.argmax(np.diff(edges)))
+    return slice(int(edges[longest]) + 1, int(edges[longest + 1]))
+
+
+def trend(
+    y: Array, inputs: Sequence[Array], delays: Sequence[int], order: int
+) -> tuple[float, float]:
     """Return how far an output drifts over the record, in its std, and the t-statistic.
 
-    The slope of a line beside a finite impulse response; its error allows for residuals that
-    are correlated from sample to sample.
+    The coefficient of a line beside an ARX model, times the gain that its poles give it.
     """
-    one = _channels(record, output, range(record.nu))
-    lags = min(lags, len(one) // 10)
-    phi, target = narx_regressors(one, 0, lags if one.nu else 0) if one.nu else _bare(one)
-    n = len(phi)
-    if n < 2 * phi.shape[1] + 20:
+    line = np.linspace(-0.5, 0.5, len(y))
+    parts: list[Part] = [(y, range(1, order + 1))]
+    parts += [(u, range(d, d + order + 1)) for u, d in zip(inputs, delays, strict=True)]
+    phi, target, _ = lagged(y, [*parts, (line, [0])])
+    if len(phi) < 2 * phi.shape[1] + 20:
         return 0.0, 0.0
-    time = np.linspace(-0.5, 0.5, n)
-    rows = np.column_stack([phi, np.ones(n)])
-    # Frisch and Waugh: the slope of what the rest leaves of y on what it leaves of time.
-    left = time - rows @ np.linalg.lstsq(rows, time, rcond=None)[0]
-    y = target[:, 0] - rows @ np.linalg.lstsq(rows, target[:, 0], rcond=None)[0]
-    slope = float(left @ y / (left @ left))
-    e = y - slope * left
-    rho = min(float(e[1:] @ e[:-1] / max(e @ e, 1e-300)), 0.999)
-    error = np.sqrt(max(e @ e, 1e-300) / n / (left @ left) * (1 + rho) / (1 - rho))
-    return slope / float(target.std() or 1.0), slope / float(error)
-
-
-def _channels(record: Record, output: int, sources: range | list[int]) -> Record:
-    """Return some channels of a record, in units of their std."""
-    y = _scaled(np.asarray(record.y[:, [output]]))
-    u = _scaled(np.asarray(record.u[:, list(sources)])) if len(sources) else None
-    return Record(u, y)
-
-
-def _scaled(block: Array) -> Array:
-    std = np.nanstd(block, axis=0)
-    out: Array = (block - np.nanmean(block, axis=0)) / np.where(std > 0, std, 1.0)
-    return out
-
-
-def _bare(one: Record) -> tuple[Array, Array]:
-    y = one.y[~np.isnan(one.y).any(axis=1)]
-    return np.empty((len(y), 0)), y
-
-
-def _loss(phi: Array, target: Array) -> float:
-    rows = np.column_stack([phi, np.ones(len(phi))])
-    e = target - rows @ np.linalg.lstsq(rows, target, rcond=None)[0]
-    return float(np.sum(e**2))
-
-
-def _p_value(small: float, full: float, extra: int, rest: int) -> float:
-    from scipy.stats import f
-
-    statistic = max(small - full, 0.0) / extra / max(full / rest, 1e-300)
-    return float(f.sf(statistic, extra, rest))
-
-
-def _helped(one: Record, lags: int) -> float:
-    try:
-        phi, target = narx_regressors(one, lags, lags, 1)
-    except ValueError:
-        return 0.0
-    if len(phi) < 4 * phi.shape[1]:
-        return 0.0
-    own = _loss(phi[:, :lags], target)
-    if not own > 1e-9 * len(target):  # it predicts itself: nothing to help with
-        return 0.0
-    return 1 - _loss(phi, target) / own
+    fit = Nested.of(phi, target)
+    if fit.dependent[-1]:
+        return 0.0, 0.0
+    theta = fit.coefficients(phi.shape[1])
+    slope = theta[-1]
+    statistic = abs(fit.share[-1]) / np.sqrt(fit.variance)
+    gain = 1 - float(theta[1 : order + 1].sum())
+    if not gain > 0:
+        return 0.0, 0.0
+    return float(slope / gain), float(np.copysign(statistic, slope))
 
 
 def _settling(a: Array, b: Array, longest: int = 5000) -> int:
+    """Return the lag after which each step response stays within 2 % of its end."""
     from scipy.signal import lfilter
 
-    impulse = np.zeros(longest)
-    impulse[0] = 1.0
+    step = np.ones(longest)
     last = 0
     for row in b:
-        g = np.abs(lfilter(row, a, impulse))
-        if np.isfinite(g).all() and g.max() > 0:
-            last = max(last, int(np.flatnonzero(g > 0.02 * g.max())[-1]))
+        s = lfilter(row, a, step)
+        if np.isfinite(s).all() and np.ptp(s) > 0:
+            away = np.abs(s - s[-1]) > 0.02 * np.abs(s).max()
+            last = max(last, int(np.flatnonzero(away)[-1]) + 1 if away.any() else 0)
     return last
 
 
-def _explained(one: Record, a: Array, b: Array) -> float:
-    from scipy.signal import lfilter
-
-    if not one.nu or np.isnan(one.u).any():
-        return float("nan")
-    with np.errstate(over="ignore", invalid="ignore"):
-        y_hat = sum(lfilter(row, a, one.u[:, i]) for i, row in enumerate(b))
-        e = one.y[:, 0] - y_hat
-        share = 1 - float(np.nanvar(e)) / max(float(np.nanvar(one.y)), 1e-300)
-    return float(share) if np.isfinite(share) else float("-inf")
+def innovations(
+    y: Array, inputs: Sequence[Array], delays: Sequence[int], order: int
+) -> Array:
+    """Return what an ARX model leaves of the output, ``(N,)``, NaN where it cannot tell."""
+    parts: list[Part] = [(y, range(1, order + 1))]
+    parts += [(u, range(d, d + order + 1)) for u, d in zip(inputs, delays, strict=True)]
+    phi, target, rows = lagged(y, parts)
+    left = np.full(len(y), np.nan)
+    if len(phi) > 2 * phi.shape[1]:
+        left[rows] = target - phi @ np.linalg.lstsq(phi, target, rcond=None)[0]
+    return left

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from sysid.analysis.advice import Advice, advice
-from sysid.analysis.checks import Finding
+from sysid.analysis.findings import Finding
 from sysid.data.benchmarks import BENCHMARKS, load_benchmark
 from sysid.data.columns import TimeStampError
 from sysid.data.files import column_names, read_file
@@ -269,7 +269,7 @@ def advise(
     found = advice(train, test)
     if findings:  # it is known why there is none
         others = [f for f in found.findings if f.topic != "sampling time"]
-        return Advice(findings + others, found.suggestion)
+        return Advice(findings + others, found.suggestion, found.records)
     return found
 
 
