@@ -104,6 +104,8 @@ def advice(records: Record | Iterable[Record], test: Record | Iterable[Record] =
             findings += check(kept)
         kept, found = _without_faults(kept)
         findings += found
+        for check in checks.AFTER:
+            findings += check(kept)
         plants.append(Plant(kept))
         for relation in relations.CHECKS:
             findings += relation(plants[-1])

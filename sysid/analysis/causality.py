@@ -51,7 +51,7 @@ def _levels(y: Array, u: Array, changes: Array) -> float:
 
 
 def rule(outputs: Sequence[Array], u: Array) -> str:
-    """Return the words for how an input is computed from the outputs, or nothing.
+    """Return the words for how an input is computed from outputs ``{}``, or nothing.
 
     Laws to which nothing is added: proportional, from the same sample or one before, and those that
     also sum the outputs up, as a PI or PID controller does.
@@ -59,14 +59,20 @@ def rule(outputs: Sequence[Array], u: Array) -> str:
     new = _new(u)
     if not new > 1e-6:  # it is known beforehand, whatever the outputs do
         return ""
+    for lag in range(_OTHER + 1):
+        if _follows(u, [(y, [lag]) for y in outputs], new):
+            return f"proportional to {_when(lag)}"
     change = np.concatenate([[np.nan], np.diff(u)])
     for lag in range(_OTHER + 1):
-        when = f" {lag} samples before" if lag else " at the same sample"
-        if _follows(u, [(y, [lag]) for y in outputs], new):
-            return f"proportional to{when}"
         if _follows(change, [(y, range(lag, lag + 3)) for y in outputs], new):
-            return f"a PI or PID law of{when}"
+            return f"a PI or PID law of {_when(lag)}"
     return ""
+
+
+def _when(lag: int) -> str:
+    if not lag:
+        return "{} at the same sample"
+    return "{} " + ("one sample" if lag == 1 else f"{lag} samples") + " before"
 
 
 def _follows(x: Array, parts: list[Part], new: float) -> bool:

@@ -360,17 +360,10 @@ def _stuck(x: Array, u: Array) -> tuple[int, int] | None:
     return (a, b) if moves or (frozen and not (u[a] == 0).all()) else None
 
 
-CHECKS: tuple[Callable[[Record], Iterator[Finding]], ...] = (
-    length,
-    missing,
-    still,
-    clipped,
-    quantised,
-    held,
-    repeated,
-)
+CHECKS: tuple[Callable[[Record], Iterator[Finding]], ...] = (length, missing, still)
 FAULTS: tuple[Callable[[Record], Iterator[tuple[Finding, int, Mask]]], ...] = (
     codes,
     stuck,
     outliers,
 )
+AFTER: tuple[Callable[[Record], Iterator[Finding]], ...] = (clipped, quantised, held, repeated)

@@ -50,6 +50,16 @@ def delay(y: Array, inputs: Sequence[Array], source: int, own: int = _LAGS) -> D
         own: lags of the output.
     """
     longest = horizon(int(np.isfinite(y).sum()), len(inputs))
+    best = None
+    for reach in (longest, longest // 5):  # lags cost rows at the start, where a step may be
+        found = _within(y, inputs, source, own, reach) if reach else None
+        if found is not None and found.known:
+            return found
+        best = best or found
+    return best
+
+
+def _within(y: Array, inputs: Sequence[Array], source: int, own: int, longest: int) -> Delay | None:
     others = [u for i, u in enumerate(inputs) if i != source]
     parts = [(y, range(1, own + 1)), *((u, range(longest + 1)) for u in others)]
     phi, target, _ = lagged(y, [*parts, (inputs[source], range(longest, -1, -1))])

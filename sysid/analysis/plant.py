@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from sysid.analysis import response as linear
+from sysid.analysis.causality import rule
 from sysid.analysis.delays import Delay, delay
 from sysid.analysis.regression import constant, scaled
 from sysid.data.records import Array, Record
@@ -65,6 +66,13 @@ class Plant:
             i: linear.response(self.y[i], self.u, self.lags(i)) if self.rate(i) == 1 else None
             for i in self.outputs
         }
+
+    @cached_property
+    def laws(self) -> dict[int, str]:
+        """Inputs that are computed from the outputs, with nothing added, and how."""
+        outputs = [y for i, y in self.y.items() if self.rate(i) == 1]
+        found = {j: rule(outputs, u) for j, u in zip(self.inputs, self.u, strict=True) if outputs}
+        return {j: law for j, law in found.items() if law}
 
     def innovations(self, output: int) -> Array:
         """Return what the linear model leaves of an output."""

@@ -103,35 +103,31 @@ def amplitudes(plant: Plant) -> Iterator[Finding]:
 def copied(plant: Plant) -> Iterator[Finding]:
     """Name inputs that a controller computed from the outputs, with nothing added."""
     record = plant.record
-    outputs = [y for i, y in plant.y.items() if plant.rate(i) == 1]
-    for j, u in zip(plant.inputs, plant.u, strict=True):
-        law = causality.rule(outputs, u) if outputs else ""
-        if law:
-            of = ", ".join(record.y_names[i] for i in plant.y)
-            yield Finding(
-                "problem",
-                "feedback",
-                record.name,
-                f"{record.u_names[j]}, {of}",
-                f"{record.u_names[j]} is in every sample {law} of {of}, and nothing else",
-                "A controller computed it and nothing was added: the plant cannot be identified, as "
-                "every model of it has the inverse of the controller beside it. (Or an output is "
-                "not the plant's answer, but computed from the input.)",
-                "Add a dither to the input or move the set point while recording.",
-            )
+    for j, law in plant.laws.items():
+        u, of = record.u_names[j], ", ".join(record.y_names[i] for i in plant.outputs)
+        yield Finding(
+            "problem",
+            "feedback",
+            record.name,
+            f"{u}, {of}",
+            f"{u} is in every sample {law.format(of)}, and nothing else",
+            "A controller computed it and nothing was added: the plant cannot be identified, as "
+            "its model cannot be told from the inverse of the controller. (Or the output is not "
+            "the plant's answer, but was computed from the input.)",
+            "Add a dither to the input, or move the set point while recording.",
+        )
 
 
 def direction(plant: Plant) -> Iterator[Finding]:
     """Name swapped columns, and inputs that react to an output."""
     record = plant.record
-    computed = {f.channel.split(", ")[0] for f in copied(plant)}
     for i, found in plant.responses.items():
         if found is None:
             continue
         y_name, e = record.y_names[i], plant.innovations(i)
         for at, j in enumerate(plant.inputs):
             u_name = record.u_names[j]
-            if u_name in computed:
+            if j in plant.laws:
                 continue
             back = causality.backwards(plant.y[i], e, plant.u[at])
             if back <= _FEEDBACK:
@@ -167,6 +163,8 @@ def delays(plant: Plant) -> Iterator[Finding]:
     """Say after how many samples each input acts, or that it does not."""
     record = plant.record
     for (i, j), found in plant.delays.items():
+        if j in plant.laws:  # every lag does as well as every other
+            continue
         rows = int(np.isfinite(plant.y[i]).sum())
         yield from _delay(
             record.name, record.u_names[j], record.y_names[i], found, horizon(rows, len(plant.u))
@@ -222,7 +220,7 @@ def memory(plant: Plant) -> Iterator[Finding]:
                 "integration",
                 record.name,
                 name,
-                f"a linear model has a pole at {found.pole:.5f}, which cannot be told from 1",
+                f"a linear model has a pole at {found.pole:.5f}, not clearly below 1",
                 "The plant integrates: errors of a free run add up, and a network fed with inputs "
                 "alone does not know where it starts.",
                 'Use NARX, feedback or initial_state="encoder", and long windows.',
@@ -237,7 +235,8 @@ def memory(plant: Plant) -> Iterator[Finding]:
                 "The record is sampled much faster than the plant moves: windows get long.",
                 f"Keep every {max(2, found.settling // 60)}th sample after a low-pass filter.",
             )
-        yield from _linearity(record.name, name, found)
+        if not plant.laws:  # a model of the controller is no measure
+            yield from _linearity(record.name, name, found)
 
 
 def _linearity(record: str, name: str, found: linear.Response) -> Iterator[Finding]:
