@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from sysid.data.records import Array
 from sysid.models import FFN, NARX, Ensemble, Model, StateSpace
 from sysid.models.recurrent import GRU, LSTM, RNN
+from sysid.models.stable_weights import StableLinear
 
 Recurrent = RNN | GRU | LSTM
 """The kinds whose state equation is a recurrent layer."""
@@ -131,7 +132,9 @@ def refuse_smoother(model: Model, what: str) -> None:
         )
 
 
-def _side_by_side(left: nn.Linear, right: nn.Linear | None, rows: int, width: int) -> Layer:
+def _side_by_side(
+    left: nn.Linear | StableLinear, right: nn.Linear | None, rows: int, width: int
+) -> Layer:
     other = np.zeros((rows, width)) if right is None else array(right.weight)
     bias = np.zeros(rows) if left.bias is None else array(left.bias)
     return Layer(np.hstack([array(left.weight), other]), bias)

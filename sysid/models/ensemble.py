@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sysid.data.records import Array, Record
 from sysid.models.model import Carried, Model
 from sysid.models.sensitivities import Block
+from sysid.models.stability import Boundedness
 
 
 class Ensemble(Model):
@@ -93,6 +94,14 @@ class Ensemble(Model):
         super().describe_as(other)
         for model in self._all:
             model.describe_as(other)
+
+    @property
+    def bounded(self) -> Boundedness:
+        """As the member of which least is known."""
+        order = ("unknown", "linear", "bounded")
+        found = min((m.bounded for m in self._all), key=lambda b: order.index(b.growth))
+        every = all(m.bounded.by_construction for m in self._all)
+        return Boundedness(found.growth, every, f"of its members, {found.reason}")
 
     @property
     def causal(self) -> bool:

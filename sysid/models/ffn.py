@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from sysid.kernels.reference import SOFTPLUS_THRESHOLD
 from sysid.models.model import Carried, GapTolerant, Model, check_choice, check_count
 from sysid.models.sensitivities import Block, row_jacobian
+from sysid.models.stability import Boundedness
 
 
 class Sinh(nn.Module):
@@ -108,6 +109,11 @@ class FFN(GapTolerant, Model):
     def baseline_orders(self) -> tuple[int, int, int]:
         """A static linear map."""
         return (0, 0, 0)
+
+    @property
+    def bounded(self) -> Boundedness:
+        """A static map of the inputs."""
+        return Boundedness("bounded", True, "it has no memory")
 
     def forward(self, phi: Tensor) -> Tensor:
         """Return the output for inputs ``phi``, ``(..., input_size)``, in physical units."""

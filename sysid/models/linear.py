@@ -28,6 +28,11 @@ class LinearStateSpace:
     D: Array
     constant: Array  # (ny,)
 
+    def seen_from(self, to: Array) -> LinearStateSpace:
+        """Return the same model with the states ``to x``."""
+        back = np.linalg.inv(to)
+        return replace(self, A=to @ self.A @ back, B=to @ self.B, C=self.C @ back)
+
     def states(self, u: Array) -> Array:
         """Return ``x(k)``, ``(N, nx)``, from rest; a missing input counts as zero."""
         driven = np.nan_to_num(u) @ self.B.T
@@ -44,6 +49,7 @@ def estimate_state_space(
     nx: int,
     feedthrough: bool = True,
     integrating: bool = False,
+    radius: float | None = None,
 ) -> LinearStateSpace:
     """Estimate a linear model of order ``nx`` whose simulation is near the measured outputs.
 
@@ -59,6 +65,7 @@ def estimate_state_space(
         nx: order.
         feedthrough: whether to estimate ``D``; else it is zero.
         integrating: whether it has to be the one behind an exact integrator.
+        radius: bound of the poles' moduli, those of an exact integrator aside.
 
     Returns:
         A model whose states have unit variance over the records, with its poles inside the
@@ -74,16 +81,27 @@ def estimate_state_space(
                 "records must be longer, and their outputs must change, for a linear start of a "
                 "model that integrates; set linear_start to false"
             )
+        found = _within(found, radius, sums=blocks[0][1].shape[1])
         return _with_fitted_outputs(found, blocks, feedthrough)[0]
     subspace = subspace_estimate(blocks, nx, feedthrough)
     if blocks[0][0].shape[1] == 0:  # from rest it would stay there
-        return replace(subspace, A=_stable(subspace.A, _RADII[0]))
+        return replace(subspace, A=_stable(subspace.A, radius or _RADII[0]))
     candidates = [replace(subspace, A=_stable(subspace.A, r)) for r in _RADII]
     candidates += _from_impulse_response(blocks, nx, feedthrough)
     if (sums := _integrating(blocks, nx)) is not None:
         candidates.append(sums)
+    candidates = [_within(c, radius) for c in candidates]
     tried = [_with_fitted_outputs(c, blocks, feedthrough) for c in candidates]
     return min(tried, key=lambda pair: pair[1])[0]
+
+
+def _within(model: LinearStateSpace, radius: float | None, sums: int = 0) -> LinearStateSpace:
+    """Pull the poles of the states after the sums into a radius."""
+    if radius is None:
+        return model
+    a = model.A.copy()
+    a[sums:, sums:] = _stable(a[sums:, sums:], radius)
+    return replace(model, A=a)
 
 
 def _from_impulse_response(

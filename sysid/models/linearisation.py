@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from sysid.models.stable_weights import StableLinear
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -60,7 +62,7 @@ class Step:
     layers: list[Layer]
 
 
-def linear(layer: nn.Linear, name: str, inputs: Tensor) -> Layer:
+def linear(layer: nn.Linear | StableLinear, name: str, inputs: Tensor) -> Layer:
     """Return a linear layer by itself: its rows are its own outputs."""
     bias = None if layer.bias is None else f"{name}.bias"
     return Layer(f"{name}.weight", bias, None, inputs, layer.out_features)

@@ -18,6 +18,7 @@ from sysid.data.scaling import Scaling
 from sysid.models.belonging import refuse_foreign, refuse_without_start
 from sysid.models.evaluating import evaluating
 from sysid.models.sensitivities import Block
+from sysid.models.stability import Boundedness
 
 if TYPE_CHECKING:
     from sysid.deploy.stream import Stream
@@ -92,6 +93,11 @@ class Model(nn.Module, ABC):
     def sees_outputs(self) -> bool:
         """Whether it was trained on ``hide_outputs``: measured outputs are among its inputs."""
         return measured_channels(self.u_names, self.y_names) is not None
+
+    @property
+    @abstractmethod
+    def bounded(self) -> Boundedness:
+        """What is known of how far a free run can go under bounded inputs, from any start."""
 
     @property
     def n_memory(self) -> int:
@@ -290,7 +296,7 @@ class Model(nn.Module, ABC):
         check_count("horizon", horizon)
         if self.output_error:
             return self.simulate(record)
-        self.check_record(record, inputs=not isinstance(self, _TOLERATES_GAPS))
+        self.check_record(record, inputs=not isinstance(self, GapTolerant))
         if record.ny == 0:
             raise ValueError(
                 f"record {record.name!r} must have measured outputs to predict from, "
@@ -381,9 +387,6 @@ the model was trained on
 
 class GapTolerant:
     """Marks kinds whose prediction looks at a bounded past, so that a gap ends by itself."""
-
-
-_TOLERATES_GAPS = GapTolerant
 
 
 def check_count(name: str, value: Any, least: int = 1) -> None:

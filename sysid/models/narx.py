@@ -17,6 +17,14 @@ from sysid.models.ffn import layers, weights_and_biases
 from sysid.models.linearisation import Step
 from sysid.models.model import Carried, GapTolerant, Model
 from sysid.models.sensitivities import Block, Recurrence, unfold_sensitivities, weight_count
+from sysid.models.stability import Boundedness, of_narx, refuse_unbounded_activation
+from sysid.models.stable_weights import (
+    StableLags,
+    companion_matrix,
+    put_weight,
+    spectral_radius,
+    with_stable_poles,
+)
 
 _ROWS = 4096  # windows predicted together; bounds the memory of a long record
 
@@ -38,6 +46,10 @@ class NARX(GapTolerant, Model):
         hidden_sizes: neurons of each hidden layer of ``f``.
         activation: as for ``FFN``.
         linear: whether there is a linear path.
+        stable: whether the model is bounded by construction: the poles of ``L`` are within 0.999
+            beside a network ``f`` whose activation is bounded, so from any start any bounded
+            input gives a bounded output, whatever the weights are (to the precision of float64;
+            coefficients in float32 move poles that lie close together).
 
     Raises:
         TypeError: for an order or a size that is not a whole number.
@@ -66,18 +78,52 @@ class NARX(GapTolerant, Model):
         hidden_sizes: Sequence[int] = (32,),
         activation: str = "tanh",
         linear: bool = True,
+        stable: bool = False,
     ) -> None:
         super().__init__(nu, ny)
         self.orders = Orders(na, nb, nk)
         self.na, self.nb, self.nk = na, nb, nk
         self.hidden_sizes = tuple(hidden_sizes)
         self.activation = activation
-        self.linear = linear
+        self.linear, self.stable = linear, stable
         width = na * ny + (nb - nk + 1) * nu
         if width == 0:
             raise ValueError("na must be at least 1 for a model without inputs, got 0")
         self.network = layers(width, self.hidden_sizes, ny, activation)
-        self.linear_path = nn.Linear(width, ny, bias=False) if linear else None
+        if stable and na:
+            self._refuse_unbounded()
+        self.linear_path: nn.Linear | StableLags | None = None
+        if linear:
+            self.linear_path = nn.Linear(width, ny, bias=False)
+            if stable and na:
+                self.linear_path = StableLags(self._pulled_in(self.linear_path.weight), na)
+
+    def _refuse_unbounded(self) -> None:
+        if not self.hidden_sizes:
+            raise ValueError(
+                "hidden_sizes must hold at least one layer with stable=True, got none: the "
+                "network would be a second linear path, and nothing would bound it"
+            )
+        refuse_unbounded_activation(self.activation)
+
+    def _pulled_in(self, weight: Tensor) -> Tensor:
+        """Return a weight of the linear path with the poles of its past outputs pulled in."""
+        columns = self.na * self.ny
+        of_past = with_stable_poles(weight[:, :columns].detach().cpu().double().numpy())
+        return torch.cat([torch.from_numpy(of_past).to(weight), weight[:, columns:].detach()], 1)
+
+    @property
+    def bounded(self) -> Boundedness:
+        """What is known of how far the model can go; see ``Boundedness``."""
+        columns = self.na * self.ny
+        direct = [] if self.linear_path is None else [self.linear_path.weight[:, :columns]]
+        if not self.hidden_sizes:
+            direct.append(weights_and_biases(self.network)[0][0][:, :columns])
+        radius = 0.0
+        if columns and direct:
+            whole = torch.stack(direct).sum(0).detach().cpu().double().numpy()
+            radius = spectral_radius(companion_matrix(whole))
+        return of_narx(self, radius)
 
     @property
     def n_memory(self) -> int:
@@ -242,7 +288,9 @@ class NARX(GapTolerant, Model):
         if not isinstance(last, nn.Linear):
             raise TypeError("the last layer must be linear")
         with torch.no_grad():
-            self.linear_path.weight.copy_(torch.tensor(solution[:-1].T))
+            weight = torch.tensor(solution[:-1].T)
+            stable = isinstance(self.linear_path, StableLags)
+            put_weight(self.linear_path, self._pulled_in(weight) if stable else weight)
             last.bias.copy_(torch.tensor(solution[-1]))
             # Small, not zero: the network starts next to the linear model, with gradients
             # that differ from neuron to neuron.

@@ -12,6 +12,7 @@ from sysid.kernels.backends import backend, is_transformed
 from sysid.models import linearisation
 from sysid.models.linearisation import Layer, Step
 from sysid.models.model import Carried, check_choice, check_count
+from sysid.models.stability import Boundedness
 from sysid.models.stateful import StatefulModel
 
 _WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -90,6 +91,13 @@ class _Recurrent(StatefulModel):
     def state_size(self) -> int:
         """Hidden units over layers and directions, and for an LSTM its cells."""
         return self.num_layers * (1 + self.bidirectional) * self.hidden_size * self.state_tensors
+
+    @property
+    def bounded(self) -> Boundedness:
+        """States end in ``tanh`` or are means of such, whatever is fed in or back."""
+        if getattr(self, "nonlinearity", "tanh") == "relu":
+            return Boundedness("unknown", False, "relu is not bounded, and its states feed it")
+        return Boundedness("bounded", True, "its states are within -1 and 1, whatever is fed back")
 
     def _pack(self, flat: Tensor) -> Carried:
         rows = self.num_layers * (1 + self.bidirectional)

@@ -21,6 +21,7 @@ from torch.func import functional_call, jacrev, vmap
 
 from sysid.kernels.backends import fused
 from sysid.models.linearisation import Step
+from sysid.models.stable_weights import StableLinear
 
 _NUMBERS = 1 << 22  # of the derivatives of single steps that are in memory together
 
@@ -215,10 +216,7 @@ def _compiled(
     from sysid.kernels.sensitivities import LayerArrays, advance
 
     batch, time, _ = inputs.shape
-    columns = {}
-    count = 0
-    for name, weight in weights(model).items() if of_weights else ():
-        columns[name], count = count, count + weight.numel()
+    columns, by_free = _columns(model) if of_weights else ({}, [])
     # Within a step a layer's derivatives are as many numbers as the state, squared, times a few.
     numbers = batch * max(sensitivity.shape[-1] * ny, 8 * state.shape[1] ** 2)
     size = max(1, min(block, _NUMBERS // numbers))
@@ -240,7 +238,26 @@ def _compiled(
             if x.weight in columns
         ]
         transition = step.transition.contiguous().unflatten(0, (batch, m)).numpy()
-        jacobian, after = advance(transition, layers, sensitivity.numpy(), ny)
+        array, after = advance(transition, layers, sensitivity.numpy(), ny)
         state, sensitivity = states[:, -1], torch.from_numpy(after)
-        y_hat = step.y.unflatten(0, (batch, m))
-        yield Block(start, y_hat, torch.from_numpy(jacobian)), state, sensitivity
+        jacobian = torch.from_numpy(array)
+        for places, by in by_free:
+            jacobian[..., places] = jacobian[..., places] @ by.to(jacobian)
+        yield Block(start, step.y.unflatten(0, (batch, m)), jacobian), state, sensitivity
+
+
+def _columns(model: nn.Module) -> tuple[dict[str, int], list[tuple[Tensor, Tensor]]]:
+    """Return the first column of each weight, and what leads from weights to free parameters.
+
+    The recursion knows a stable layer by its weight; the columns that it yields are multiplied by
+    the weight's derivative with respect to the free parameters.
+    """
+    columns, count = {}, 0
+    for name, weight in weights(model).items():
+        columns[name], count = count, count + weight.numel()
+    by_free = []
+    for name, module in model.named_modules():
+        if isinstance(module, StableLinear) and f"{name}.free" in columns:
+            first = columns[f"{name}.weight"] = columns.pop(f"{name}.free")
+            by_free.append((first + module.places, module.derivative()))
+    return columns, by_free

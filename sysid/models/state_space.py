@@ -7,16 +7,25 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sysid.data.records import Record
+from sysid.data.records import Array, Record
 from sysid.kernels.functions import network
 from sysid.models import linearisation
 from sysid.models.ffn import layers, weights_and_biases
 from sysid.models.linear import estimate_state_space
 from sysid.models.linearisation import Layer, Step
 from sysid.models.model import Carried, check_count
+from sysid.models.stability import Boundedness, of_state_space, refuse_unbounded_activation
+from sysid.models.stable_weights import (
+    START_RADIUS,
+    Contraction,
+    contracting_coordinates,
+    put_weight,
+    spectral_radius,
+)
 from sysid.models.stateful import StatefulModel
 
 _MOST = 1 << 19  # samples that the linear start looks at, the first ones of each record
@@ -53,6 +62,16 @@ class StateSpace(StatefulModel):
         linear_input: whether inputs act through ``B`` and ``D`` alone and ``f`` and ``g`` see
             states, as with a force on a mass with friction: inputs beyond those of the training
             records act as those within.
+        stable: whether the model is bounded by construction: ``|A|_2 < 0.999`` beside a network
+            ``f`` whose activation is bounded. From any start, any bounded input then gives a
+            bounded state,
+
+                |x(k)| <= max(|x(0)|, (|B u|_max + |f|_max) / (1 - |A|_2)),
+
+            whatever the weights are. This excludes no stable plant whose poles are within 0.999,
+            since a stable ``A`` has coordinates in which its norm is below one. With
+            ``integrating`` it holds for all states but the first ``ny``, which are exact sums of
+            something bounded: they grow no faster than in proportion to time.
 
     Raises:
         TypeError: for a count that is not a whole number.
@@ -92,6 +111,7 @@ class StateSpace(StatefulModel):
         output_limits: Sequence[Sequence[float]] | None = None,
         integrating: bool = False,
         linear_input: bool = False,
+        stable: bool = False,
     ) -> None:
         super().__init__(nu, ny)
         self.output_limits = _checked_limits(output_limits, ny)
@@ -99,6 +119,7 @@ class StateSpace(StatefulModel):
         self.nx = nx
         self.integrating = _checked_sums(integrating, nu, ny, nx)
         self.linear_input = linear_input
+        self.stable = stable
         self.hidden_sizes = tuple(hidden_sizes)
         self.output_hidden_sizes = (
             None if output_hidden_sizes is None else tuple(output_hidden_sizes)
@@ -107,14 +128,22 @@ class StateSpace(StatefulModel):
         self.initial_state, self.n_init = initial_state, n_init
         g_sizes = self.hidden_sizes if output_hidden_sizes is None else tuple(output_hidden_sizes)
         g_inputs = nx + nu * feedthrough
-        self.A = nn.Linear(nx, nx, bias=not self.hidden_sizes)
+        if stable and (self.hidden_sizes or g_sizes):
+            refuse_unbounded_activation(activation)
+        transition = 0.9 * torch.eye(nx)
+        self.A: nn.Linear | Contraction
+        if stable:
+            self.A = Contraction(transition, self.sums, bias=not self.hidden_sizes)
+        else:
+            self.A = nn.Linear(nx, nx, bias=not self.hidden_sizes)
         self.B = nn.Linear(nu, nx, bias=False) if nu else None
         self.C = nn.Linear(nx, ny, bias=not g_sizes)
         self.D = nn.Linear(nu, ny, bias=False) if nu and feedthrough else None
         self.f = layers(nx + nu, self.hidden_sizes, nx, activation) if hidden_sizes else None
         self.g = layers(g_inputs, g_sizes, ny, activation) if g_sizes else None
         with torch.no_grad():
-            self.A.weight.copy_(0.9 * torch.eye(nx))
+            transition[:, : self.sums] = torch.eye(nx, self.sums)
+            put_weight(self.A, transition)
             for bias in (self.A.bias, self.C.bias):
                 if bias is not None:
                     bias.zero_()
@@ -127,15 +156,18 @@ class StateSpace(StatefulModel):
 
     @torch.no_grad()
     def _fix_unseen(self) -> None:
-        """Put the weights that do not learn to one from a sum to itself, and else to zero."""
-        sums = self.ny if self.integrating else 0
-        self.A.weight[:, :sums] = torch.eye(self.nx, sums)
+        """Put the networks' weights from sums, and from linear inputs, to zero."""
         for net in (self.f, self.g):
             if net is not None:
                 first = weights_and_biases(net)[0][0]
-                first[:, :sums] = 0
+                first[:, : self.sums] = 0
                 if self.linear_input:
                     first[:, self.nx :] = 0
+
+    @property
+    def sums(self) -> int:
+        """States that are exact sums, the first ones."""
+        return self.ny if self.integrating else 0
 
     @property
     def baseline_orders(self) -> tuple[int, int, int]:
@@ -174,7 +206,7 @@ class StateSpace(StatefulModel):
         """Return a weight whose columns of sums, and of linear inputs, do not learn."""
         if not (self.integrating or self.linear_input):
             return weight
-        sums = self.ny if self.integrating else 0
+        sums = self.sums
         last = self.nx if self.linear_input else weight.shape[1]
         return torch.cat(
             [weight[:, :sums].detach(), weight[:, sums:last], weight[:, last:].detach()], 1
@@ -251,16 +283,66 @@ class StateSpace(StatefulModel):
         most = max(_MOST // len(records), 1)
         scaled = [self.scaling.scaled(r[:most]) for r in records]
         blocks = [(r.u, r.y) for r in scaled]
-        linear = estimate_state_space(blocks, self.nx, self.feedthrough, self.integrating)
+        radius = START_RADIUS if self.stable else None
+        linear = estimate_state_space(blocks, self.nx, self.feedthrough, self.integrating, radius)
+        if self.stable:
+            to = contracting_coordinates(linear.A, self.sums)
+            linear = linear.seen_from(to)
+            self._see_states_through(np.asarray(np.linalg.inv(to), dtype=np.float64))
         constant = self.C.bias if self.g is None else self.g[-1].bias
         with torch.no_grad():
-            self.A.weight.copy_(torch.tensor(linear.A))
+            put_weight(self.A, torch.tensor(linear.A))
             self.C.weight.copy_(torch.tensor(linear.C))
             torch.as_tensor(constant).copy_(torch.tensor(linear.constant))
             if self.B is not None:
                 self.B.weight.copy_(torch.tensor(linear.B))
             if self.D is not None:
                 self.D.weight.copy_(torch.tensor(linear.D))
+
+    @torch.no_grad()
+    def _see_states_through(self, back: Array) -> None:
+        """Let the networks see ``back x`` in the place of ``x``."""
+        for net in (self.f, self.g):
+            if net is not None:
+                first = weights_and_biases(net)[0][0]
+                first[:, : self.nx] = first[:, : self.nx] @ torch.tensor(back).to(first)
+
+    @property
+    def bounded(self) -> Boundedness:
+        """What is known of how far the model can go; see ``Boundedness``."""
+        inner = self.A.weight.detach()[self.sums :, self.sums :].cpu().double().numpy()
+        return of_state_space(self, spectral_radius(inner))
+
+    @torch.no_grad()
+    def state_bound(self, u_max: float, x_max: float = 0.0) -> float:
+        """Return what ``|x|`` never exceeds in a model with ``stable``, in its own units.
+
+        Args:
+            u_max: largest Euclidean norm of the scaled inputs.
+            x_max: norm of the initial state.
+
+        Raises:
+            ValueError: for a model without ``stable``. With ``integrating`` the bound is that of
+                the states that are not sums.
+
+        Example:
+            >>> model = StateSpace(1, 1, nx=2, hidden_sizes=(), output_hidden_sizes=(), stable=True)
+            >>> model.state_bound(u_max=0.0, x_max=3.0)
+            3.0
+        """
+        if not self.stable:
+            raise ValueError("state_bound needs a model with stable=True; this one has no bound")
+        inner = slice(self.sums, None)
+        fed = 0.0
+        if self.B is not None:
+            fed += float(torch.linalg.matrix_norm(self.B.weight[inner], 2)) * u_max
+        if self.A.bias is not None:
+            fed += float(torch.linalg.vector_norm(self.A.bias[inner]))
+        if self.f is not None:
+            weight, bias = weights_and_biases(self.f)[-1]
+            fed += float(torch.linalg.vector_norm((weight.abs().sum(1) + bias.abs())[inner]))
+        norm = float(torch.linalg.matrix_norm(self.A.weight[inner, inner].double(), 2))
+        return max(x_max, fed / (1 - norm))
 
     def example_input(self) -> Tensor:
         """Return a batch of two windows."""
