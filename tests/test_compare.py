@@ -33,24 +33,27 @@ def test_every_model_and_baseline_is_scored_on_the_same_samples() -> None:
     record = linear_record(200)
     models = {"short": sysid.NARX(1, 1, 1, 1), "long": sysid.NARX(1, 1, 7, 7)}
     for model in models.values():
-        model.baseline = fit_baseline([record], 3, 3)
+        model.baseline = fit_baseline([record])
     table = compare(models, record, (1, 5, "simulation"))
-    assert list(table["model"].unique()) == ["short", "long", "mean", "ARX(3, 3, 0)"]
+    assert list(table["model"].unique()) == ["short", "long", "mean", model.baseline.name]
     assert (table.groupby("horizon")["samples"].nunique() == 1).all()
     mean = table.query("model == 'mean' and horizon == '5'").iloc[0]
     y = record.y[7 + 4 :]  # the longest lag, and four more until five steps ahead are known
     assert_allclose(mean["rmse"], np.sqrt(np.mean((y - record.y.mean()) ** 2)), rtol=1e-12)
-    arx = table.query("model == 'ARX(3, 3, 0)'")
+    arx = table[table["model"] == model.baseline.name]
     assert (arx["fit_index"] > 99.99).all()  # the plant is linear
+    assert set(table["n_init"]) == {7}
 
 
 def test_two_models_of_other_data_each_bring_their_baselines() -> None:
     record, other = linear_record(200), linear_record(200, seed=1)
     models = {"a": sysid.NARX(1, 1, 1, 1), "b": sysid.NARX(1, 1, 1, 1)}
     for model, data in zip(models.values(), (record, other), strict=True):
-        model.baseline = fit_baseline([data], 3, 3)
+        model.baseline = fit_baseline([data])
     names = list(compare(models, record, (1,))["model"])
-    assert names == ["a", "b", "mean", "ARX(3, 3, 0)", "mean of b", "ARX(3, 3, 0) of b"]
+    first, second = (model.baseline.name for model in models.values())
+    second = f"{second} of b" if second == first else second
+    assert names == ["a", "b", "mean", first, "mean of b", second]
 
 
 def test_a_plain_recurrent_prediction_is_said_to_be_the_simulation() -> None:

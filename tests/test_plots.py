@@ -89,12 +89,12 @@ def test_the_zoom_is_where_the_squared_residual_is_largest() -> None:
 
 def test_fit_against_horizon() -> None:
     model, record = make("narx"), two_by_two(80)
-    model.baseline = fit_baseline([record], 2, 2)
+    model.baseline = fit_baseline([record])
     table = compare({"narx": model}, record, (1, 10, 2, "simulation"))
     figure = plots.fit_against_horizon(table)
     assert labels(figure) == ["fit of y1 (%)", "fit of y2 (%)"]
     lines = [line for line in figure.axes[1].lines if not line.get_label().startswith("_")]
-    assert [line.get_label() for line in lines] == ["narx", "ARX(2, 2, 0)"]
+    assert [line.get_label() for line in lines] == ["narx", model.baseline.name]
     assert list(lines[0].get_xdata()) == [1, 2, 10]
     own = table.query("model == 'narx' and output == 'y2'").set_index("horizon")["fit_index"]
     assert_allclose(lines[0].get_ydata(), own[["1", "2", "10"]])
@@ -161,7 +161,7 @@ def test_histograms_of_every_channel() -> None:
 
 def test_step_responses_of_a_linear_model_are_scaled_copies() -> None:
     record = linear_record(2000)
-    arx = fit_baseline([record], 2, 2).arx()
+    arx = fit_baseline([record]).arx()
     assert arx is not None
     figure = plots.step_responses(arx, record, samples=100, levels=(0.1, 0.9))
     low, high = (line.get_ydata() for line in figure.axes[0].lines)
@@ -185,4 +185,4 @@ def test_what_cannot_be_drawn_is_refused() -> None:
         with pytest.raises(ValueError, match=r"y_hat must have shape \(60, 2\), got \(5, 2\)"):
             draw(record, record.y[:5])
     with pytest.raises(ValueError, match="model must have an input to step, got none"):
-        plots.step_responses(fit_baseline([Record(None, record.y)], 1, 0).arx(), record)
+        plots.step_responses(fit_baseline([Record(None, record.y)]).arx(), record)

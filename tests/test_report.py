@@ -54,7 +54,7 @@ def own(page: str) -> str:
 @pytest.mark.parametrize("name", REPORTED)
 def test_models_of_every_way_to_predict_have_a_report(name: str, tmp_path: Path) -> None:
     model, record = make(name), two_by_two(400).replace(n_init=10, y_units=["V", ""])
-    model.baseline = fit_baseline([record], *model.baseline_orders)
+    model.baseline = fit_baseline([record])
     bands = {"m": sysid.conformal_bands(model, record)}
     origins = {"m": Origin("name: x", ENVIRONMENT, HISTORY)}
     more = {"train": [record], "bands": bands, "origins": origins, "advice": sysid.advice(record)}

@@ -14,7 +14,7 @@ from test_models import make
 
 import sysid
 from sysid.data.records import Record
-from sysid.models.baseline import fit_baseline
+from sysid.models.baseline import Baseline
 
 
 def noisy(n: int, seed: int) -> Record:
@@ -25,7 +25,8 @@ def noisy(n: int, seed: int) -> Record:
 
 
 def truth() -> sysid.Model:
-    arx = fit_baseline([noisy(20_000, 0)], 1, 1).arx()
+    """Return the plant itself: y(k) = 0.95 y(k-1) + u(k-1)."""
+    arx = Baseline((1, 1, 1), np.array([[0.95, 1.0]]), np.zeros(1), np.zeros(1)).arx()
     assert arx is not None
     return arx
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from sysid.data.records import Array, Record, as_records
 from sysid.metrics import all_metrics
-from sysid.models import NARX, Model
+from sysid.models import Model
 from sysid.models.baseline import Baseline
 from sysid.models.stability import first_unbounded
 
@@ -29,9 +29,10 @@ def compare(
     """Score models on records, for each output and horizon, beside the mean and a linear model.
 
     The baselines are those that each model carries from its training: the mean of the training
-    outputs, and a linear ARX model of the same orders by least squares. Of one record and
-    horizon the same samples count for all models: those that none starts from, and that all
-    predict. Of these an ARX model with more lags is not scored on the first few.
+    outputs, and a linear ARX model whose orders and delays were chosen by free run on parts of
+    the training data. Of one record all models and baselines start from the same measured
+    samples: its ``n_init``, or, where that is 0, as many as the model with the longest memory
+    needs. These are not scored, and of the others those count that all models predict.
 
     Args:
         models: name and model; all with the same channels.
@@ -71,18 +72,23 @@ def compare(
             )
         for model in models.values():
             model.check_record(record)
-        start = max(model.scoring_start(record) for model in models.values())
+        begun = begun_together(models, record)
         linear = _baselines(models) if baselines else {}
         for horizon in horizons:
-            outputs = {name: run(model, record, horizon) for name, model in models.items()}
+            outputs = {name: run(model, begun, horizon) for name, model in models.items()}
             seen = ~np.any([np.isnan(y_hat) for y_hat in outputs.values()], axis=0)
-            seen[:start] = False
+            seen[: begun.n_init] = False
             for name, baseline in linear.items():
-                outputs[name] = _baseline_output(baseline, record, horizon, start)
+                outputs[name] = _baseline_output(baseline, begun, horizon)
             for name, y_hat in outputs.items():
                 note = _note(models.get(name), horizon)
-                rows += _rows(name, record, horizon, y_hat, seen, note)
+                rows += _rows(name, begun, horizon, y_hat, seen, note)
     return pd.DataFrame(rows)
+
+
+def begun_together(models: Mapping[str, Model], record: Record) -> Record:
+    """Return a record with the ``n_init`` that all models can start from."""
+    return record.replace(n_init=max(model.scoring_start(record) for model in models.values()))
 
 
 def run(model: Model, record: Record, horizon: int | str) -> Array:
@@ -126,9 +132,9 @@ def _checked_horizon(horizon: int | str) -> None:
         raise ValueError(f"horizon must be at least 1, got {horizon!r}")
 
 
-def _baselines(models: Mapping[str, Model]) -> dict[str, Array | NARX]:
+def _baselines(models: Mapping[str, Model]) -> dict[str, Baseline | Array]:
     """Return the means and linear models to show, by name; of means nearly alike the first."""
-    out: dict[str, Array | NARX] = {}
+    out: dict[str, Baseline | Array] = {}
     kept: list[Baseline] = []
     for name, model in models.items():
         baseline = model.baseline
@@ -137,26 +143,20 @@ def _baselines(models: Mapping[str, Model]) -> dict[str, Array | NARX]:
         near = 0.01 * model.scaling.y_scale.cpu().numpy()  # of a standard deviation
         if not any((np.abs(baseline.mean - b.mean) < near).all() for b in kept):
             out["mean" if "mean" not in out else f"mean of {name}"] = baseline.mean
-        if (arx := baseline.arx()) is not None:
-            out[baseline.name if baseline.name not in out else f"{baseline.name} of {name}"] = arx
+        if baseline.weight is not None:
+            label = baseline.name
+            out[label if label not in out else f"{label} of {name}"] = baseline
         kept.append(baseline)
     return out
 
 
-def _baseline_output(
-    baseline: Array | NARX, record: Record, horizon: int | str, start: int
-) -> Array:
-    """Return what a baseline says, NaN where it says nothing of its own."""
-    if not isinstance(baseline, NARX):
+def _baseline_output(baseline: Baseline | Array, record: Record, horizon: int | str) -> Array:
+    """Return what a baseline says, from the measured samples that the models start from."""
+    if not isinstance(baseline, Baseline):
         return np.broadcast_to(baseline, record.y.shape)
-    # It starts from the samples that the models start from, or from its own lags.
-    begun = record.replace(n_init=max(start, baseline.n_memory))
-    try:
-        y_hat = run(baseline, begun, horizon)
-    except ValueError:  # it cannot start where samples are missing, and models could
-        return np.full(record.y.shape, np.nan)
-    y_hat[: begun.n_init] = np.nan
-    return y_hat
+    if isinstance(horizon, str):
+        return baseline.simulate(record)
+    return baseline.predict(record, horizon)
 
 
 def _note(model: Model | None, horizon: int | str) -> str:
@@ -192,6 +192,7 @@ def _rows(
                 "horizon": str(horizon),
                 **values,
                 "samples": counted,
+                "n_init": record.n_init,
                 "note": "; ".join(notes),
             }
         )

@@ -53,15 +53,15 @@ def cards(contents: Contents) -> list[dict[str, Any]]:
             continue
         best = own.iloc[int(np.nanargmin(own["rmse"]))]
         lines = [f"free-run RMSE {best['rmse']:.4g} {best['unit']}".rstrip()]
-        linear = rows[rows["model"].str.startswith("ARX(")]
+        linear = rows[rows["model"].str.startswith("linear ARX(")]
         if not np.isfinite(best["rmse"]):
             lines = ["the free run exceeds all bounds"]
         elif len(linear) and best["rmse"] > 0 and np.isfinite(float(linear["rmse"].iloc[0])):
             ratio = float(linear["rmse"].iloc[0]) / best["rmse"]
             lines.append(
-                f"{ratio:.3g} times less error than the linear {linear['model'].iloc[0]}"
+                f"{ratio:.3g} times less error than the {linear['model'].iloc[0]}"
                 if ratio >= 1
-                else f"the linear {linear['model'].iloc[0]} has {1 / ratio:.3g} times less error: "
+                else f"the {linear['model'].iloc[0]} has {1 / ratio:.3g} times less error: "
                 "no network is needed here"
             )
         fit = best["fit_index"]

@@ -45,13 +45,20 @@ def fit_arx(pieces: Iterable[Record], na: int, nb: int, nk: int) -> Array | None
     return np.asarray(solution, dtype=np.float64)
 
 
-def regression_pieces(records: list[Record], lag: int) -> Iterator[Record]:
-    """Yield pieces of records for a regression, of very long ones evenly spaced pieces only."""
+def regression_pieces(records: list[Record], lag: int, most: int = _MOST) -> Iterator[Record]:
+    """Yield pieces of records for a regression, of very long ones evenly spaced pieces only.
+
+    Args:
+        records: the records.
+        lag: samples by which pieces overlap.
+        most: about how many samples the pieces hold together.
+    """
     total = sum(len(r) for r in records)
-    every = max(1, -(-total // _MOST))
+    every = max(1, -(-total // most))
+    size = CHUNK if every == 1 else min(CHUNK, max(most // 8, 1000))
     count = 0
     for record in records:
-        for piece in record.pieces(CHUNK, lag):
+        for piece in record.pieces(size, lag):
             if count % every == 0:
                 yield piece
             count += 1

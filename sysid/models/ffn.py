@@ -106,11 +106,6 @@ class FFN(GapTolerant, Model):
         self.network = layers(input_size, self.hidden_sizes, output_size, activation)
 
     @property
-    def baseline_orders(self) -> tuple[int, int, int]:
-        """A static linear map."""
-        return (0, 0, 0)
-
-    @property
     def bounded(self) -> Boundedness:
         """A static map of the inputs."""
         return Boundedness("bounded", True, "it has no memory")

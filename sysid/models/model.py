@@ -110,11 +110,6 @@ class Model(nn.Module, ABC):
         return False
 
     @property
-    def baseline_orders(self) -> tuple[int, int, int]:
-        """Orders of the linear ARX model that this one is compared with."""
-        return (10, 10 if self.nu else 0, 0)
-
-    @property
     def dtype(self) -> torch.dtype:
         """The type of the weights."""
         return next(self.parameters()).dtype

@@ -130,11 +130,6 @@ class NARX(GapTolerant, Model):
         """The largest lag."""
         return self.orders.max_lag
 
-    @property
-    def baseline_orders(self) -> tuple[int, int, int]:
-        """The model's own orders."""
-        return (self.na, self.nb, self.nk)
-
     def forward(self, phi: Tensor) -> Tensor:
         """Return ``y(k)``, ``(..., ny)``, for regressors ``phi(k)``, in physical units."""
         split = self.na * self.ny

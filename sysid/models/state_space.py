@@ -170,11 +170,6 @@ class StateSpace(StatefulModel):
         return self.ny if self.integrating else 0
 
     @property
-    def baseline_orders(self) -> tuple[int, int, int]:
-        """As many lags as states."""
-        return (self.nx, self.nx if self.nu else 0, 0)
-
-    @property
     def state_size(self) -> int:
         """The states."""
         return self.nx

@@ -34,9 +34,7 @@ def prepare(model: Model, records: list[Record], settings: TrainingSettings) -> 
         model.scaling.fit_(records, u=settings.scaling_u, y=settings.scaling_y)
         model.describe(records[0])
         standard = settings.scaling_u == settings.scaling_y == "standard"
-        model.baseline = fit_baseline(
-            records, *model.baseline_orders, scaling=model.scaling if standard else None
-        )
+        model.baseline = fit_baseline(records, model.scaling if standard else None)
         if settings.linear_start:
             model.initialise(records)
     return device
