@@ -23,7 +23,7 @@ from sysid.commands.options import (
     reads_files,
 )
 from sysid.data.reading import Reading
-from sysid.terminal import fail, json_rows, print_advice, print_json, print_scores
+from sysid.terminal import fail, json_rows, print_advice, print_json, print_notes, print_scores
 
 app = typer.Typer(
     help="System identification with PyTorch: from a data file to a simulated model.",
@@ -136,15 +136,17 @@ def evaluate(
 ) -> None:
     """Score a model on data beside a linear one: steps ahead and free run, per output."""
     from sysid.analysis.compare import compare as score
-    from sysid.experiment.data import read_all
+    from sysid.experiment.data import read_all, remarks
     from sysid.experiment.run import open_models
 
     models = open_models([run])
-    records = read_all(next(iter(models.values())), data, reading, n_init, data_dir)
+    records = read_all(list(models.values()), data, reading, n_init, data_dir)
     scores = score(models, records, parse_horizons(horizons))
+    notes = remarks(list(models.values()), records)
     if as_json:
-        print_json({"scores": json_rows(scores)})
+        print_json({"scores": json_rows(scores), "notes": notes})
     else:
+        print_notes(notes)
         print_scores(scores, f"{run}: fit per output")
 
 
@@ -176,8 +178,15 @@ def compare(
 
     comparison = compare_runs(runs, data, parse_horizons(horizons), reading, n_init, out, data_dir)
     if as_json:
-        print_json({"report": str(comparison.report), "scores": json_rows(comparison.scores)})
+        print_json(
+            {
+                "report": str(comparison.report),
+                "scores": json_rows(comparison.scores),
+                "notes": comparison.notes,
+            }
+        )
     else:
+        print_notes(comparison.notes)
         print_scores(comparison.scores, "fit per output")
         print(f"report: {comparison.report}")
 
@@ -223,7 +232,7 @@ def simulate(
 ) -> None:
     """Simulate a model over the inputs of a file and write inputs and simulated outputs."""
     from sysid.data.files import write
-    from sysid.experiment.data import read_for
+    from sysid.experiment.data import read_for, remarks
     from sysid.experiment.run import open_model
     from sysid.models.stability import refuse_unbounded
 
@@ -233,10 +242,22 @@ def simulate(
     refuse_unbounded(record, model.y_names, y_hat)
     simulated = record.replace(y=y_hat, y_names=model.y_names, y_units=model.y_units)
     write(simulated, output)
+    notes = remarks([model], [record])
     if as_json:
-        print_json({"output": str(output), "samples": len(simulated), "y": simulated.y_names})
+        print_json(
+            {
+                "output": str(output),
+                "samples": len(simulated),
+                "y": simulated.y_names,
+                "n_init": model.scoring_start(record),
+                "notes": notes,
+            }
+        )
     else:
+        print_notes(notes)
         print(f"{len(simulated)} samples of {', '.join(simulated.y_names)} written to {output}")
+        if start := model.scoring_start(record):
+            print(f"The simulation starts from the first {start} measured samples.")
 
 
 @app.command(cls=Command, epilog="Example: sysid summary configs/quickstart.yaml")

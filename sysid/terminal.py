@@ -23,6 +23,12 @@ def json_rows(scores: Any) -> list[dict[str, Any]]:
     ]
 
 
+def print_notes(notes: Sequence[str]) -> None:
+    """Print what is to be known beside a result, on standard error."""
+    for note in notes:
+        print(f"sysid: note: {note}", file=sys.stderr)
+
+
 def print_scores(scores: Any, title: str) -> None:
     """Print a fit table: coloured on a terminal, plain in a pipe."""
     names = [c for c in ("part", "record", "output", "horizon", "model") if c in scores]
@@ -44,6 +50,20 @@ def print_scores(scores: Any, title: str) -> None:
         rows.append(cells + ([row["note"]] if notes else []))
         before = group
     print_table(heads, rows, title, right=range(len(names), len(names) + 4))
+    starts = {str(row["record"]): row["n_init"] for row in scores.to_dict(orient="records")}
+    if len(set(starts.values())) == 1:
+        print(starts_words(next(iter(starts.values()))))
+    else:
+        print("Runs start from measured samples, which are not scored: " + ", ".join(
+            f"{n} of {name}" for name, n in starts.items()
+        ) + ".")  # fmt: skip
+
+
+def starts_words(n_init: int) -> str:
+    """Say from what a model and its baselines start, and what counts."""
+    if not n_init:
+        return "Runs start without a measured sample, and all samples are scored."
+    return f"Runs start from the first {n_init} measured samples, which are not scored."
 
 
 def print_advice(advice: Any) -> None:

@@ -440,3 +440,73 @@ def test_a_column_may_have_a_comma_in_its_name(tmp_path: Path) -> None:
     record = sysid.read(path, u="Pressure, bar", y="y", sampling_time=1.0)
     assert record.u_names == ("Pressure, bar",)
     assert sysid.read(path, u="flow,y", sampling_time=1.0).u_names == ("flow", "y")
+
+
+@pytest.fixture(scope="module")
+def away_from_rest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose test record starts far from rest, judged from its first 40 samples."""
+    path = tmp_path_factory.mktemp("away")
+    record = sysid.generate("linear", 900, seed=3, noise=0.01)
+    for name, first in (("train", 0), ("test", 600)):
+        frame = record[first : first + 600].to_frame()
+        frame.columns = ["t", "pump", "level"]
+        frame["level"] += 50
+        frame.to_csv(path / f"{name}.csv", index=False)
+    (path / "config.yaml").write_text(
+        "data: {source: files, train: [train.csv], valid: {fraction: 0.2}, test: [test.csv],\n"
+        "       u: [pump], y: [level], n_init: 40}\n"
+        "model: {kind: state_space, nx: 2, hidden_sizes: []}\n"
+        "training: {loss: subsequence, length: 60, washout: 40, max_epochs: 2}\n"
+    )
+    run("train", "config.yaml", "--out", "done", cwd=path)
+    return path
+
+
+@pytest.mark.parametrize("target", ["done", "done/model.safetensors"])
+def test_a_file_is_judged_from_as_many_samples_as_in_training(
+    away_from_rest: Path, target: str
+) -> None:
+    metrics = json.loads((away_from_rest / "done" / "metrics.json").read_text())
+    expected = metrics["test"]["test"]["level"]["simulation"]["rmse"]
+    out = run("evaluate", target, "test.csv", "--json", cwd=away_from_rest).stdout
+    compared = run("compare", target, "--data", "test.csv", "--json", cwd=away_from_rest).stdout
+    for text in (out, compared):
+        rows = [r for r in json.loads(text)["scores"] if r["horizon"] == "simulation"]
+        assert rows[0]["rmse"] == pytest.approx(expected, rel=1e-12)
+        assert {r["n_init"] for r in rows} == {40}
+        assert {r["samples"] for r in rows} == {260}  # those of the baselines, too
+    words = run("evaluate", target, "test.csv", cwd=away_from_rest).stdout
+    assert "Runs start from the first 40 measured samples, which are not scored." in words
+    none = run("evaluate", target, "test.csv", "--n-init", "0", "--json", cwd=away_from_rest).stdout
+    assert {r["n_init"] for r in json.loads(none)["scores"]} == {0}
+
+
+def test_a_simulation_starts_as_in_training(away_from_rest: Path) -> None:
+    told = run("simulate", "done", "test.csv", "-o", "y.csv", cwd=away_from_rest).stdout
+    assert "starts from the first 40 measured samples" in told
+    model = sysid.load(away_from_rest / "done" / "model.safetensors")
+    record = sysid.read(away_from_rest / "test.csv", u=["pump"], y=["level"])
+    expected = model.simulate(record.replace(n_init=40))
+    written = sysid.read(away_from_rest / "y.csv", u=["pump"], y=["level"])
+    np.testing.assert_allclose(written.y, expected, rtol=1e-6)
+
+
+def test_other_names_and_an_unknown_sampling_time_are_said(away_from_rest: Path) -> None:
+    frame = pd.read_csv(away_from_rest / "test.csv").drop(columns="t")
+    frame.columns = ["u", "y"]
+    frame.to_csv(away_from_rest / "other.csv", index=False)
+    for arguments in (
+        ("evaluate", "done", "other.csv"),
+        ("compare", "done", "--data", "other.csv"),
+        ("simulate", "done", "other.csv", "-o", "other_y.csv"),
+    ):
+        done = run(*arguments, cwd=away_from_rest)
+        assert "'other': the inputs are called u, those of the training pump" in done.stderr
+        assert "'other': the outputs are called y, those of the training level" in done.stderr
+        assert "'other': the sampling time is not known" in done.stderr
+        notes = json.loads(run(*arguments, "--json", cwd=away_from_rest).stdout)["notes"]
+        assert len(notes) == 3
+        assert "they are taken in this order" in notes[0]
+    same = run("evaluate", "done", "test.csv", cwd=away_from_rest)
+    assert "note" not in same.stderr
+    run("evaluate", "done", "other.csv", "--sampling-time", "7", cwd=away_from_rest, code=2)

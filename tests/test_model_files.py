@@ -89,8 +89,8 @@ NARX_ARGUMENTS = {"nu": 1, "ny": 1, "na": 1, "nb": 1, "hidden_sizes": [2]}
 MEAN = {"orders": [1, 1, 0], "weight": None, "constant": [0.0], "mean": [0.0]}
 
 DAMAGED: dict[str, tuple[dict[str, Any], str]] = {
-    "a version to come": ({"format_version": 9}, "format version 1 to 2, got 9.*use the sysid"),
-    "a version that is no number": ({"format_version": "two"}, "format version 1 to 2"),
+    "a version to come": ({"format_version": 9}, "format version 1 to 3, got 9.*use the sysid"),
+    "a version that is no number": ({"format_version": "two"}, "format version 1 to 3"),
     "another checksum": ({"fitted": False, "sign": False}, "the checksum of .* is another"),
     "an unknown kind": ({"kind": "tcn"}, "model kind must be one of ffn, narx"),
     "another kind": ({"kind": "lstm", "arguments": LSTM_ARGUMENTS}, "must fit its own header"),

@@ -221,9 +221,7 @@ def _suggested(plant: Plant) -> Suggestion | None:
     order = max((r.order for r in found), default=0)
     reach = max([order, *(plant.rate(i) for i in slow)])
     nb = last + reach if plant.inputs else 0
-    settling = max(
-        (r.order if r.integrates else r.settling for r in found), default=10 * reach
-    )
+    settling = max((r.order if r.integrates else r.settling for r in found), default=10 * reach)
     quarter = max(4, len(plant.record) // 4)
     washout = min(max(settling, order, 10), quarter // 2)
     length = min(max(4 * washout, 40), quarter)

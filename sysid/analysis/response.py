@@ -81,9 +81,7 @@ def _arx(
     rows = int(np.isfinite(y).sum())
     while highest > 1 and rows < 3 * (1 + width * (highest + 1)) + 10 + max([*delays, 0]):
         highest -= 1
-    parts: list[Part] = [
-        (u, [d]) for u, d in zip(inputs, delays, strict=True)
-    ]
+    parts: list[Part] = [(u, [d]) for u, d in zip(inputs, delays, strict=True)]
     for n in range(1, highest + 1):
         parts.append((y, [n]))
         parts += [(u, [d + n]) for u, d in zip(inputs, delays, strict=True)]
@@ -150,8 +148,11 @@ def _free_run(
     start = max(delays) + n
     y_free = y[start : start + _FREE_ROWS]
     count = len(y_free)
-    shifted = [u[start - d - i : start - d - i + count] for u, d in zip(inputs, delays, strict=True)
-               for i in range(n + 1)]
+    shifted = [
+        u[start - d - i : start - d - i + count]
+        for u, d in zip(inputs, delays, strict=True)
+        for i in range(n + 1)
+    ]
     if count < 10 * n + 5 * len(shifted) or not np.std(y_free) > 0:
         return None
     known = np.column_stack([*shifted, np.ones(count), np.eye(count, n)])
@@ -248,9 +249,7 @@ def _settling(a: Array, b: Array, longest: int = 5000) -> int:
     return last
 
 
-def innovations(
-    y: Array, inputs: Sequence[Array], delays: Sequence[int], order: int
-) -> Array:
+def innovations(y: Array, inputs: Sequence[Array], delays: Sequence[int], order: int) -> Array:
     """Return what an ARX model leaves of the output, ``(N,)``, NaN where it cannot tell."""
     parts: list[Part] = [(y, range(1, order + 1))]
     parts += [(u, range(d, d + order + 1)) for u, d in zip(inputs, delays, strict=True)]

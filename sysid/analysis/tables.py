@@ -106,6 +106,8 @@ def score_table(contents: Contents) -> dict[str, Any]:
             horizon = row["horizon"]
         *part, record, output = map(str, key)
         title = " ".join([*part, f"record '{record}', output '{output}'"])
+        if n_init := int(table["n_init"].iloc[0]):
+            title += f"; runs start from the first {n_init} measured samples, which do not count"
         groups.append({"title": title, "rows": rows})
     return {"figure_names": list(_FORMATS), "scores": groups}
 

@@ -13,17 +13,18 @@ from sysid.analysis.report import write_report
 from sysid.data.reading import Reading
 from sysid.data.records import Record
 from sysid.experiment.config import read_config
-from sysid.experiment.data import load_data, read_all
+from sysid.experiment.data import load_data, read_all, remarks
 from sysid.experiment.evaluation import compare_contents
 from sysid.experiment.run import open_models
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The fit table of several models, and where the report is."""
+    """The fit table of several models, what to know of the records, and where the report is."""
 
     scores: pd.DataFrame
     report: Path
+    notes: list[str]
 
 
 def compare_runs(
@@ -42,14 +43,15 @@ def compare_runs(
         data: data files or benchmark names; ``None``: the test data of the first run.
         horizons: steps ahead, and ``"simulation"``.
         reading: how to read the files; columns that are not named are those of the first model.
-        n_init: samples to start from; as in the files if ``None``.
+        n_init: samples to start from; as in the files if ``None``, and where they say nothing
+            as many as the models were judged from in their training.
         out: directory for ``report.html``; ``runs/compare`` by default.
         data_dir: where benchmark files are looked for first.
     """
     models = open_models(runs)
     first = Path(runs[0])
     if data:
-        records = read_all(next(iter(models.values())), data, reading, n_init, data_dir)
+        records = read_all(list(models.values()), data, reading, n_init, data_dir)
     else:
         records = _test_records(first, data_dir)
     scores = compare(models, records, horizons)
@@ -58,7 +60,7 @@ def compare_runs(
     paths = dict(zip(models, map(Path, runs), strict=True))
     report = directory / "report.html"
     write_report(report, compare_contents(paths, models, records, scores, data_dir))
-    return Comparison(scores, report)
+    return Comparison(scores, report, remarks(list(models.values()), records))
 
 
 def _test_records(run: Path, data_dir: str | None) -> list[Record]:

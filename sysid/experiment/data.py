@@ -20,6 +20,7 @@ from sysid.data.records import Record
 from sysid.data.splitting import split_time
 from sysid.experiment.config import BenchmarkData, Config, FilesData, Fraction, SystemData
 from sysid.models import Model
+from sysid.models.belonging import differences
 from sysid.training.settings import TrainingSettings
 
 _ROWS = 1 << 20  # samples copied together
@@ -32,6 +33,11 @@ class Data:
     train: list[Record]
     valid: list[Record]
     test: list[Record]
+
+    @property
+    def n_init(self) -> int:
+        """Measured samples that free runs of what is held out start from."""
+        return max((r.n_init for r in (*self.valid, *self.test)), default=0)
 
     def digest(self) -> str:
         """Return a fingerprint of what is trained on and chosen by."""
@@ -187,34 +193,73 @@ def read_for(
         model: the model whose channels are looked for.
         path: a data file.
         reading: how to read it; columns that are not named are those of the model.
-        n_init: samples to start from; as in the file if ``None``.
+        n_init: samples to start from; if ``None``, as in the file, and where it says nothing as
+            many as the model was judged from in its training.
     """
-    reading = reading or Reading()
+    return read_all([model], [path], reading, n_init)[0]
+
+
+def _read_columns_of(model: Model, path: str, reading: Reading) -> Record:
     if reading.u is None and reading.y is None:
         names = set(column_names(path, reading))
         if names.issuperset(model.u_names):
             y = list(model.y_names) if names.issuperset(model.y_names) else None
             reading = replace(reading, u=list(model.u_names), y=y)
-    record = read_file(path, reading)
-    return record if n_init is None else record.replace(n_init=n_init)
+    return read_file(path, reading)
+
+
+def _begun_as_trained(models: Sequence[Model], record: Record) -> Record:
+    """Return a record with the ``n_init`` of the models' own training, if it has none itself.
+
+    A model that needs measured outputs starts from those before the first that misses.
+    """
+    n_init = max(model.data_n_init for model in models)
+    if record.n_init or record.ny == 0 or not n_init:
+        return record
+    memory = max(model.n_memory for model in models)
+    gaps = np.flatnonzero(np.isnan(record.y[:n_init]).any(axis=1))
+    if memory and len(gaps):
+        n_init = int(gaps[0]) if gaps[0] >= memory else 0
+    return record.replace(n_init=n_init)
 
 
 def read_all(
-    model: Model,
+    models: Sequence[Model],
     sources: Sequence[str],
     reading: Reading | None = None,
     n_init: int | None = None,
     data_dir: str | None = None,
 ) -> list[Record]:
-    """Read files for a model; the name of an official benchmark stands for its test records."""
+    """Read files as ``read_for``, by the channels of the first model.
+
+    The name of an official benchmark stands for its test records.
+    """
     records: list[Record] = []
     for source in sources:
         if source in BENCHMARKS and not Path(source).exists():
             test = load_benchmark(source, data_dir).test
-            records += [r if n_init is None else r.replace(n_init=n_init) for r in test]
+            records += test
         else:
-            records.append(read_for(model, source, reading, n_init))
-    return records
+            record = _read_columns_of(models[0], source, reading or Reading())
+            records.append(record if n_init is not None else _begun_as_trained(models, record))
+    return records if n_init is None else [r.replace(n_init=n_init) for r in records]
+
+
+def remarks(models: Sequence[Model], records: Sequence[Record]) -> list[str]:
+    """Say in which way records are not as those that models were trained on.
+
+    What is said of many records is said once.
+    """
+    found: dict[str, list[str]] = {}
+    for record in records:
+        for text in dict.fromkeys(t for model in models for t in differences(model, record)):
+            found.setdefault(text, []).append(repr(record.name))
+    return [f"{_listed(names)}: {text}" for text, names in found.items()]
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
 
 
 def read_sources(

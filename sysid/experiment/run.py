@@ -217,6 +217,8 @@ def _finish(
     from sysid.analysis.plots import learning_curve
     from sysid.experiment.evaluation import evaluate
 
+    for model in (result.model, *(start.model for start in result.starts)):
+        model.data_n_init = data.n_init
     save(result.model, directory / MODEL_FILE)
     with replacing(directory / "history.csv") as partial:
         result.history.to_csv(partial, index=False)

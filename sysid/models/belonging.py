@@ -54,6 +54,30 @@ def refuse_foreign(model: Model, record: Record, inputs: bool) -> None:
             )
 
 
+def differences(model: Model, record: Record) -> list[str]:
+    """Say in which way a record that belongs to a model is not as those of its training."""
+    out = []
+    for what, mine, names in (
+        ("inputs", model.u_names, record.u_names),
+        ("outputs", model.y_names, record.y_names),
+    ):
+        if names and names != mine:
+            out.append(
+                f"the {what} are called {', '.join(names)}, those of the training "
+                f"{', '.join(mine)}; they are taken in this order"
+            )
+    if record.sampling_time is None and model.sampling_time is not None:
+        out.append(
+            f"the sampling time is not known; it is taken for the model's, {model.sampling_time} s"
+        )
+    if record.sampling_time is not None and model.sampling_time is None:
+        out.append(
+            f"the sampling time is {record.sampling_time} s, that of the training is not known; "
+            "they are taken for the same"
+        )
+    return out
+
+
 def refuse_without_start(model: Model, record: Record, n_start: int) -> None:
     """Raise if the first ``n_start`` outputs, which a simulation starts from, are not there."""
     if record.ny == 0:

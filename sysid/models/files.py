@@ -19,8 +19,8 @@ from sysid.models.model import Model
 if TYPE_CHECKING:
     from torch import Tensor
 
-FORMAT_VERSION = 2
-_READABLE = (1, 2)  # version 1 had no checksum
+FORMAT_VERSION = 3
+_READABLE = (1, 2, 3)  # version 1 had no checksum, version 2 no data_n_init
 _LARGEST_HEADER = 1 << 24  # bytes; the names and the baseline of a thousand channels fit
 
 
@@ -37,6 +37,7 @@ class _Header(BaseModel):
     u_units: list[str]
     y_units: list[str]
     sampling_time: float | None = Field(gt=0, allow_inf_nan=False)
+    data_n_init: int = Field(default=0, ge=0)
     fitted: bool
     baseline: dict[str, Any] | None = None
     dtype: Literal["float32", "float64"]
@@ -46,7 +47,7 @@ def save(model: Model, path: str | Path) -> None:
     """Write a model to one ``.safetensors`` file.
 
     The header holds kind, constructor arguments, channel names, units, sampling time, the
-    linear baseline and a checksum; the tensors are the weights and the scaling. The file is
+    ``n_init`` of the records that the model was judged on, the linear baseline and a checksum; the tensors are the weights and the scaling. The file is
     complete or not there at all.
 
     Args:
@@ -77,6 +78,7 @@ def save(model: Model, path: str | Path) -> None:
         u_units=list(model.u_units),
         y_units=list(model.y_units),
         sampling_time=model.sampling_time,
+        data_n_init=model.data_n_init,
         fitted=model.fitted,
         baseline=None if model.baseline is None else model.baseline.to_json(),
         dtype="float64" if "64" in str(model.dtype) else "float32",
@@ -90,7 +92,7 @@ def save(model: Model, path: str | Path) -> None:
 
 
 def load(path: str | Path) -> Model:
-    """Read a model that ``save`` wrote, with this version or the one before it.
+    """Read a model that ``save`` wrote, with this version or one before it.
 
     No code from the file is run, and a file is not believed: it is refused where its checksum,
     header, tensors and model do not agree.
@@ -242,6 +244,7 @@ def _describe(model: Model, header: _Header) -> None:
                 raise ValueError(f"{name}_{what} are {len(labels)} for {count} channels")
             setattr(model, f"{name}_{what}", tuple(labels))
     model.sampling_time = header.sampling_time
+    model.data_n_init = header.data_n_init
     model.fitted = header.fitted
     if header.baseline is not None:
         model.baseline = baseline = Baseline.from_json(header.baseline)

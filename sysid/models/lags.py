@@ -228,7 +228,7 @@ class _Search:
         return tuple(found[j] for j in range(self.nu))
 
     def _errors(self, lags: Lags) -> tuple[float, float]:
-        """Return the root mean square errors of free run and of one step, over what was held out."""
+        """Return root mean square errors of free run and of one step, over what was held out."""
         kept = [self.index[c] for c in lags.columns()]
         kept += [self.others[0].shape[1] - 2]
         free = one = 0.0

@@ -32,6 +32,7 @@ _DESCRIPTION = (
     "u_units",
     "y_units",
     "sampling_time",
+    "data_n_init",
     "baseline",
     "fitted",
 )
@@ -75,6 +76,7 @@ class Model(nn.Module, ABC):
         self.u_units: tuple[str, ...] = ("",) * nu
         self.y_units: tuple[str, ...] = ("",) * ny
         self.sampling_time: float | None = None
+        self.data_n_init = 0  # of the records that it was judged on
         self.baseline: Baseline | None = None
         self.fitted = False
 

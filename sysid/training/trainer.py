@@ -98,6 +98,7 @@ class Trainer:
         self.device = prepare(model, records, settings)
         for record in self.valid:
             model.check_record(record)
+            model.data_n_init = record.n_init
         self.train = records
         refuse_too_large(model, records, settings)
         self.stages = training_stages(model, settings)
