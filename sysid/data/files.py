@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import json
 import re
@@ -30,14 +31,20 @@ def read(
     y: Sequence[str] | str | None = None,
     time: str | None = None,
     sampling_time: float | None = None,
+    header: int | None = None,
+    skip_rows: int | None = None,
+    pivot: str | None = None,
 ) -> Record:
     r"""Read one file as a record.
 
-    The suffix says what it is: ``.csv``, ``.txt``, ``.tsv``, ``.parquet``, ``.mat`` (v4, v5
-    and v7.3), ``.npz``. In the last two, a matrix ``u`` of ``k`` columns is read as ``u1 ... uk``.
-    A text file may use commas, semicolons, tabs or blanks, decimal points or commas, and a line
-    of units under the names. Nothing is guessed about values: what cannot be read without doubt
-    is refused, with its place.
+    The suffix says what it is: ``.parquet``, ``.mat`` (v4, v5 and v7.3), ``.npz``, or a text
+    (``.csv``, ``.txt``, ``.tsv``, ``.dat``, ``.asc``, ``.log``, ``.lvm``, ``.prn``, ``.data``, also
+    packed, ``.csv.gz``); a file of another suffix is read if it holds text. In ``.mat`` and
+    ``.npz``, a matrix ``u`` of ``k`` columns is read as ``u1 ... uk``.
+    A text file may use commas, semicolons, tabs or blanks, decimal points or commas, a preamble of
+    any length, a line of units under the names, and units in the cells. Columns without a name are
+    called by their number, ``u=["2"]`` or ``u=["column 2"]``. Nothing is guessed about values: what
+    cannot be read without doubt is refused, with its place.
 
     Args:
         path: the file.
@@ -47,6 +54,10 @@ def read(
         time: column of time stamps, in seconds unless the file names another unit, or dates.
         sampling_time: seconds between samples, where there is no ``time``; it must agree with
             the time stamps that are there.
+        header: the line of a text file that holds the names, from 1; 0 if none does.
+        skip_rows: lines to leave out at the top of a text file.
+        pivot: ``"TAG,VALUE"`` for a text file in long form, in which a row holds one signal: the
+            column that names it and the one of its values. Each tag becomes a column.
 
     Returns:
         The record, named after the file unless the file holds a name.
@@ -61,7 +72,10 @@ def read(
         >>> read("tank.csv", u=["pump"], y=["level"], time="t")
         Record('tank', N=2, nu=1, ny=1, sampling_time=4)
     """
-    return read_file(path, Reading(_listed(u), _listed(y), time, sampling_time))
+    reading = Reading(
+        _listed(u), _listed(y), time, sampling_time, header=header, skip_rows=skip_rows, pivot=pivot
+    )
+    return read_file(path, reading)
 
 
 def read_file(path: str | Path, reading: Reading) -> Record:
@@ -140,6 +154,11 @@ def _record(path: Path, table: Table, reading: Reading) -> Record:
             u, y, _ = guess_columns(names)
             if not u and not y:
                 shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+                if names == [f"column {i + 1}" for i in range(len(names))]:
+                    raise ValueError(
+                        f"no line names the columns, which are called {shown}; say by number which "
+                        'are inputs and outputs, as in u=["2"] and y=["3"] (--u 2 --y 3)'
+                    )
                 raise ValueError(
                     f"columns must be named with u and y, or be called u1, y1, ..., got {shown}"
                 )
@@ -147,6 +166,8 @@ def _record(path: Path, table: Table, reading: Reading) -> Record:
         time = stamps
         if stored:
             sampling_time = stored.sampling_time
+        elif time is None and table.step:
+            sampling_time = table.step[0]
     u, y = _expanded(u or [], names), _expanded(y or [], names)
     asked = list(dict.fromkeys([*u, *y, *(n for n in (time, stamps) if n is not None)]))
     for name in asked:
@@ -169,7 +190,7 @@ def _record(path: Path, table: Table, reading: Reading) -> Record:
         frame[time] = in_seconds(frame, time, table.units.get(time))
     elif time is None and stamps is not None and sampling_time is not None:
         _compare_steps(sampling_time, in_seconds(frame, stamps, table.units.get(stamps)), stamps)
-    metadata: dict[str, Any] = {"name": path.stem}
+    metadata: dict[str, Any] = {"name": _stem(path)}
     units = dict(table.units)
     if stored:
         metadata.update(name=stored.name, n_init=stored.n_init)
@@ -178,6 +199,7 @@ def _record(path: Path, table: Table, reading: Reading) -> Record:
         {f"{k}_units": [units.get(c, "") for c in cs] for k, cs in (("u", u), ("y", y))}
     )
     record = Record.from_frame(frame, u, y, time, sampling_time, **metadata)
+    _compare_stated(record, table, reading)
     for block, channels in ((record.u, u), (record.y, y)):
         if len(empty := np.flatnonzero(np.isnan(block).all(axis=0))):
             raise ValueError(
@@ -185,6 +207,22 @@ def _record(path: Path, table: Table, reading: Reading) -> Record:
                 "are missing; leave it out"
             )
     return record
+
+
+def _stem(path: Path) -> str:
+    return Path(path.stem).stem if path.suffix.lower() == ".gz" else path.stem
+
+
+def _compare_stated(record: Record, table: Table, reading: Reading) -> None:
+    """Raise if the file states another sampling time than its stamps have or than was given."""
+    step = record.sampling_time
+    if table.step is None or step is None or abs(step - table.step[0]) <= 0.01 * step:
+        return
+    raise ValueError(
+        f"the file has {table.step[1]}, which is {table.step[0]:g} s between samples, "
+        f"where {'sampling_time is' if reading.sampling_time else 'its time stamps have'} "
+        f"{step:g} s; leave that line out with skip_rows if it is wrong"
+    )
 
 
 def _compare_steps(sampling_time: float, stamps: Array, name: str) -> None:
@@ -208,6 +246,8 @@ def _expanded(asked: Sequence[str], names: list[str]) -> list[str]:
         columns = []
         if name not in known:
             columns = [n for n in names if re.fullmatch(rf"{re.escape(name)}\d+", n)]
+            if name.isdigit() and f"column {name}" in known:
+                columns = [f"column {name}"]
         out += columns or [name]
     return out
 
@@ -227,7 +267,7 @@ def _split_names(asked: Sequence[str], known: set[str]) -> list[str]:
 def _open(path: Path, reading: Reading) -> Table:
     if not path.exists():
         raise FileNotFoundError(f"file must exist, got {path}")
-    opener = _choose(_OPENERS, path)
+    opener = _opener(path)
     if not path.is_file():
         raise ValueError(
             f"data must be a file, got {'the directory ' if path.is_dir() else ''}{path}"
@@ -239,6 +279,20 @@ def _open(path: Path, reading: Reading) -> Table:
     except Exception as error:
         raise ValueError(_unreadable(path, error)) from None
     return table
+
+
+def _opener(path: Path) -> Callable[[Path, Reading], Table]:
+    """Return what opens a file: by its suffix, or by what is in it where that says nothing."""
+    suffix = path.suffix.lower()
+    if suffix == ".gz" and Path(path.stem).suffix.lower() in ("", *_TEXTS):
+        return open_text
+    if suffix in _OPENERS or suffix in _OTHERS or not path.is_file():
+        return _choose(_OPENERS, path)
+    with path.open("rb") as f:
+        head = f.read(1 << 12)
+    if b"\0" in head and not head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ValueError(f"file must end in {', '.join(_OPENERS)}, or hold text, got {path}")
+    return open_text
 
 
 def _choose(table: dict[str, Callable[..., Any]], path: Path) -> Callable[..., Any]:
@@ -286,10 +340,16 @@ def _write_mat(record: Record, path: Path) -> None:
         )
 
 
+_TEXTS = (".csv", ".txt", ".tsv", ".dat", ".asc", ".log", ".lvm", ".prn", ".data")
+# Suffixes that say that a file is no table of text.
+_OTHERS = {
+    *(".xls", ".xlsx", ".xlsm", ".ods", ".doc", ".docx", ".pdf", ".html", ".htm", ".xml", ".json"),
+    *(".h5", ".hdf5", ".feather", ".arrow", ".tdms", ".mf4", ".mdf", ".pkl", ".pickle", ".bag"),
+    *(".zip", ".gz", ".7z", ".rar", ".tar", ".bz2", ".xz", ".zst", ".db", ".sqlite", ".npy"),
+    *(".py", ".m", ".ipynb", ".yaml", ".yml", ".toml", ".png", ".jpg", ".svg"),
+}
 _OPENERS: dict[str, Callable[[Path, Reading], Table]] = {
-    ".csv": open_text,
-    ".txt": open_text,
-    ".tsv": open_text,
+    **dict.fromkeys(_TEXTS, open_text),
     ".parquet": open_parquet,
     ".mat": open_mat,
     ".npz": open_npz,

@@ -40,3 +40,10 @@ class Reading:
         gt=0,
         allow_inf_nan=False,
     )
+    header: int | None = _option(
+        "line with the column names in a text file, from 1; 0 if it has none", ge=0
+    )
+    skip_rows: int | None = _option("lines to leave out at the top of a text file", ge=0)
+    pivot: str | None = _option(
+        "TAG,VALUE: the column that names the signal of each row, and that of its values"
+    )

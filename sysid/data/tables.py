@@ -61,9 +61,11 @@ class Table:
         names: the columns that can be read.
         samples: their length; an estimate for a text file.
         load: reads the columns named.
-        units: units that stand in the file itself.
+        units: units that stand in the file itself; those in cells are there after ``load``.
         stored: what ``write`` kept of a record.
         unusable: columns that are there and no channel can be made of, with the rule they break.
+        step: the seconds between samples that the file states beside its columns, and the words
+            for where.
     """
 
     names: list[str]
@@ -72,6 +74,7 @@ class Table:
     units: dict[str, str] = field(default_factory=dict)
     stored: StoredRecord | None = None
     unusable: dict[str, str] = field(default_factory=dict)
+    step: tuple[float, str] | None = None
 
 
 def repeated(names: Sequence[str]) -> dict[str, str]:
