@@ -11,6 +11,7 @@ from .data.benchmarks import load_benchmark as load_benchmark
 from .data.files import read as read
 from .data.files import write as write
 from .data.hiding import hide_outputs as hide_outputs
+from .data.many import read_many as read_many
 from .data.parquet import map_parquet as map_parquet
 from .data.records import Record as Record
 from .data.regressors import Orders as Orders

@@ -1,27 +1,27 @@
-"""Files of arrays: Parquet, MATLAB .mat (v4, v5 and v7.3) and .npz, opened as tables.
+"""Files of arrays: Parquet, Feather, MATLAB .mat, .npz and .npy, opened as tables.
 
 Nothing in them is unpickled, and no other file that they point to is opened.
 """
 
 from __future__ import annotations
 
-import math
-import statistics
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from sysid.data.fields import far_more_channels
+from sysid.data.hdf5 import open_hdf5
 from sysid.data.matlab import read_arrays
 from sysid.data.memory import refuse_swollen, refuse_too_large
 from sysid.data.reading import Reading
+from sysid.data.structures import Structure, laid_out
 from sysid.data.tables import METADATA, StoredRecord, Table, distinct, repeated
 
 _HINT = "read fewer columns, or cut the file"
-_CHANNELS = 1 << 16  # of all matrices of a file
 _ROWS_OF_TEXT = 1024  # read at a time, as they may be long
 _TEXT_COPIES = 4  # of a text: pandas' own and Python's
 
@@ -89,6 +89,51 @@ def stored_record(file: Any) -> StoredRecord | None:
     return None if text is None else StoredRecord.from_json(text)
 
 
+def open_feather(path: Path, reading: Reading) -> Table:
+    """Return the columns of a Feather or Arrow file."""
+    import pyarrow as pa
+
+    with pa.OSFile(str(path)) as source:
+        try:
+            file = pa.ipc.open_file(source)
+        except pa.ArrowInvalid:
+            source.seek(0)
+            file = pa.ipc.open_stream(source)
+        frame = _joined(_batches(file), file.schema, path)
+    names = distinct(file.schema.names)
+    kinds = zip(names, file.schema.types, strict=True)
+    nested = {n: "be a plain column" for n, kind in kinds if pa.types.is_nested(kind)}
+
+    def load(columns: Sequence[str]) -> pd.DataFrame:
+        return pd.DataFrame({c: frame.column(names.index(c)).to_pandas() for c in columns})
+
+    return Table(
+        [n for n in names if n not in nested],
+        frame.num_rows,
+        load,
+        unusable=repeated(file.schema.names) | nested,
+    )
+
+
+def _batches(file: Any) -> Iterator[Any]:
+    if hasattr(file, "num_record_batches"):
+        return (file.get_batch(i) for i in range(file.num_record_batches))
+    return iter(file)
+
+
+def _joined(batches: Iterable[Any], schema: Any, path: Path) -> Any:
+    """Return the table of all batches, refused where they swell."""
+    import pyarrow as pa
+
+    pieces, size = [], 0
+    for batch in batches:
+        size += batch.nbytes
+        refuse_swollen("its columns unpacked", size, path)
+        refuse_too_large("its columns unpacked", size, _HINT)
+        pieces.append(batch)
+    return pa.Table.from_batches(pieces, schema)
+
+
 def open_npz(path: Path, reading: Reading) -> Table:
     """Return the columns of an .npz archive; a matrix gives one for each of its columns."""
     if not zipfile.is_zipfile(path):  # what numpy says then is how to unpickle it
@@ -98,7 +143,24 @@ def open_npz(path: Path, reading: Reading) -> Table:
     refuse_too_large("the archive unpacked", unpacked, _HINT)
     refuse_swollen("the archive unpacked", unpacked, path)
     with np.load(path, allow_pickle=False) as arrays:
-        return _side_by_side({name: arrays[name] for name in arrays.files})
+        return laid_out({name: _fields(arrays[name]) for name in arrays.files}, reading)
+
+
+def open_npy(path: Path, reading: Reading) -> Table:
+    """Return the columns of one NumPy array, which are called 1, 2, ... or by its fields."""
+    with path.open("rb") as f:
+        array = np.lib.format.read_array(f, allow_pickle=False)
+    if array.dtype.names:
+        return laid_out(_fields(array).elements[0], reading)
+    if array.ndim == 2 and not far_more_channels(*array.shape):
+        return laid_out({str(i): c for i, c in enumerate(array.T, start=1)}, reading)
+    return laid_out({"1" if array.ndim == 1 else path.stem: array}, reading)
+
+
+def _fields(array: Any) -> Any:
+    """Return an array of records as a structure, and any other as it is."""
+    names = array.dtype.names
+    return Structure(({n: array[n] for n in names},)) if names else array
 
 
 def open_mat(path: Path, reading: Reading) -> Table:
@@ -106,81 +168,5 @@ def open_mat(path: Path, reading: Reading) -> Table:
     import h5py
 
     if h5py.is_hdf5(path):
-        with h5py.File(path) as f:
-            return _side_by_side(_hdf5_arrays(f, path))
-    return _side_by_side(read_arrays(path))
-
-
-def _hdf5_arrays(f: Any, path: Path) -> dict[str, Any]:
-    """Return the arrays at the top of a v7.3 file; links to other files are not followed."""
-    import h5py
-
-    found = {}
-    for name in f:
-        if not isinstance(f.get(name, getlink=True), h5py.HardLink):
-            raise ValueError(f"{name!r} is a link to elsewhere, which is not followed")
-        if isinstance(value := f[name], h5py.Dataset):
-            if value.external or value.is_virtual:
-                raise ValueError(f"the data of {name!r} are in another file, which is not opened")
-            found[name] = value
-    # A chunk is unpacked whole, however little of it belongs to the array.
-    size = sum(max(v.size, math.prod(v.chunks or ())) * v.dtype.itemsize for v in found.values())
-    refuse_too_large("the arrays", size, _HINT)
-    refuse_swollen("the arrays", size, path)
-    return {
-        name: np.empty(0, object) if value.dtype.kind == "O" else value[()].T
-        for name, value in found.items()  # MATLAB writes columns first
-    }
-
-
-def _side_by_side(arrays: dict[str, Any]) -> Table:
-    """Lay numeric arrays of the usual length side by side."""
-    stored: StoredRecord | None = None
-    columns: dict[str, Any] = {}
-    unusable: dict[str, str] = {}
-    for name, value in arrays.items():
-        array = np.asarray(value)
-        if name == METADATA:
-            stored = StoredRecord.from_json(_text(array))
-        elif array.dtype.kind not in "biuf":
-            kind = {"c": "complex numbers", "U": "text", "S": "text"}.get(
-                array.dtype.kind, "objects"
-            )
-            unusable[name] = f"hold real numbers, got {kind}"
-        elif array.ndim not in (1, 2) or array.size == 0:
-            unusable[name] = f"be a vector or a matrix, got the shape {array.shape}"
-        elif array.ndim == 1 or 1 in array.shape:
-            columns[name] = array.ravel()
-        elif len(columns) + array.shape[1] > _CHANNELS:
-            unusable[name] = f"have a channel in each column, got the shape {array.shape}"
-        else:
-            columns.update({f"{name}{i + 1}": c for i, c in enumerate(array.T)})
-    lengths = [len(c) for c in columns.values()]
-    # A constant such as a sampling rate is no channel, unless the record has one sample.
-    counted = [n for n in lengths if n > 1] or lengths
-    if not counted:
-        raise ValueError("it holds no numeric arrays")
-    usual = statistics.mode(counted)
-    first = ", ".join([repr(n) for n, c in columns.items() if len(c) == usual][:3])
-    for name, array in columns.items():
-        if len(array) != usual:
-            unusable[name] = (
-                f"have equal lengths, got {len(array)} samples of {name!r} where {first} "
-                f"have {usual}"
-            )
-    usable = {name: c for name, c in columns.items() if name not in unusable}
-    return Table(
-        list(usable),
-        usual,
-        lambda names: pd.DataFrame({n: usable[n] for n in names}),
-        stored=stored,
-        unusable=unusable,
-    )
-
-
-def _text(array: Any) -> str:
-    """Return the text that an array holds, as a string or as MATLAB's character codes."""
-    if array.dtype.kind in "US":
-        text = array.ravel()[0]
-        return text.decode() if isinstance(text, bytes) else str(text)
-    return "".join(map(chr, array.ravel().tolist()))
+        return open_hdf5(path, reading)
+    return laid_out(read_arrays(path), reading)

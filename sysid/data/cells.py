@@ -161,9 +161,7 @@ def _is_plain(cell: object) -> bool:
     return not isinstance(cell, str) or is_number(cell)
 
 
-def _without_thousands(
-    texts: pd.Series[Any], decimal: str
-) -> tuple[pd.Series[Any], str | None]:
+def _without_thousands(texts: pd.Series[Any], decimal: str) -> tuple[pd.Series[Any], str | None]:
     """Take separators off the thousands where one number in the column makes them clear."""
     signs = {grouped_by(t) for t in texts if isinstance(t, str)} - {None}
     if len(signs) != 1:
@@ -171,9 +169,7 @@ def _without_thousands(
     sign = signs.pop()
     point = {",": ".", ".": ","}.get(str(sign), decimal)
     blank = "[ \u00a0\u202f\u2009]" if sign == " " else re.escape(str(sign))
-    pattern = re.compile(
-        rf"([+-]?)(\d+|\d{{1,3}}(?:{blank}\d{{3}})+)(?:{re.escape(point)}(\d*))?"
-    )
+    pattern = re.compile(rf"([+-]?)(\d+|\d{{1,3}}(?:{blank}\d{{3}})+)(?:{re.escape(point)}(\d*))?")
 
     def plain(cell: object) -> object:
         found = pattern.fullmatch(cell) if isinstance(cell, str) else None

@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from sysid.data.errors import shown
+
 Array = NDArray[np.float64]
 
 
@@ -122,8 +124,7 @@ def unknown_column(name: str, known: Sequence[str]) -> str:
     """Return the message for a column that is not there, with the nearest names."""
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "look at the header"
-    shown = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
-    return f"column must be one of {shown}, got {name!r}; {hint}"
+    return f"column must be one of {shown(known)}, got {name!r}; {hint}"
 
 
 def uniform_step(t: Array, name: str) -> float:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from sysid.data.cells import is_value, measured
+from sysid.data.cells import is_value
 from sysid.data.lines import Lines, is_comment, split
 
 _END_OF_HEADER = "***End_of_Header***"
@@ -105,7 +105,9 @@ def _labview(lines: Lines, header: int | None) -> Plain:
     stop = len(lines)
     if segment + 1 < len(names_at):
         stop = next(
-            i for i in range(at + 1, len(lines)) if lines[i].split("\t")[0] in ("Channels", "Samples")
+            i
+            for i in range(at + 1, len(lines))
+            if lines[i].split("\t")[0] in ("Channels", "Samples")
         )
     separator = "," if "Separator\tComma" in lines.raw[: lines.ends[ends[0]]].decode() else "\t"
     return _segment(lines, at, stop, separator, settings)
@@ -115,7 +117,9 @@ def _settings(lines: Lines, where: Iterable[int]) -> dict[str, tuple[int, list[s
     """Return the keys in lines of a header, each with the index of its line and its values."""
     found = {}
     for i in where:
-        key, *values = re.split(r"[\t,](?!\d)" if "\t" not in lines[i] else r"\t", lines[i].rstrip())
+        key, *values = re.split(
+            r"[\t,](?!\d)" if "\t" not in lines[i] else r"\t", lines[i].rstrip()
+        )
         found[key] = (i, [v.strip() for v in values])
     return found
 

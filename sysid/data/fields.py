@@ -8,7 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sysid.data.errors import shown
 from sysid.data.memory_maps import CHUNK, chunks
+
+_WIDE = 4  # channels over samples from which a block looks transposed
+_FEW_CHANNELS = 4
 
 
 def two_dimensional(values: ArrayLike | None, kind: str) -> NDArray[Any]:
@@ -16,9 +20,50 @@ def two_dimensional(values: ArrayLike | None, kind: str) -> NDArray[Any]:
     array = np.asanyarray(values)
     if array.ndim == 1:
         array = array[:, None]
+    if array.ndim == 3:
+        raise ValueError(
+            f"{kind} must be (N, channels) or (N,), got 3 dimensions, {array.shape}; make a record "
+            "of each experiment, and a list of the records"
+        )
     if array.ndim != 2:
         raise ValueError(f"{kind} must be (N, channels) or (N,), got {array.ndim} dimensions")
     return array
+
+
+def far_more_channels(samples: int, channels: int) -> bool:
+    """Return whether a block looks transposed: at least four times as many channels as samples.
+
+    Up to four channels are never suspected.
+    """
+    return channels > _FEW_CHANNELS and channels >= _WIDE * samples
+
+
+def refuse_transposed(
+    u: NDArray[Any], y: NDArray[Any], u_names: Any = None, y_names: Any = None
+) -> None:
+    """Raise if the blocks of a record hold a sample in each column.
+
+    A block whose channels all have names is taken as it is, if it is as long as the other.
+
+    Args:
+        u: inputs, ``(N, nu)``.
+        y: outputs, ``(N, ny)``.
+        u_names: names of the inputs; ``None`` if they have none.
+        y_names: names of the outputs; ``None`` if they have none.
+
+    Raises:
+        ValueError: with the shapes, and how to transpose them.
+    """
+    for kind, block, names, other in (("u", u, u_names, y), ("y", y, y_names, u)):
+        rows, columns = block.shape
+        fits_turned = rows != len(other) and columns > 1 and columns in other.shape
+        if fits_turned or (names is None and far_more_channels(rows, columns)):
+            samples = "1 sample" if rows == 1 else f"{rows} samples"
+            raise ValueError(
+                f"{kind} of the shape ({rows}, {columns}) would be {columns} channels of {samples}; "
+                f"give it with samples in rows, {kind}.T, or name every channel in {kind}_names "
+                "if it is right"
+            )
 
 
 def channel_block(
@@ -61,9 +106,10 @@ def labels(
         raise TypeError(f"{what} must be a list of strings, got {given!r}; write [{given!r}]")
     out = tuple(str(x) for x in given)
     if len(out) != count:
-        raise ValueError(f"{what} must name {count} channels, got {len(out)}: {list(out)}")
+        raise ValueError(f"{what} must name {count} channels, got {len(out)}: {shown(out)}")
     if default is not None and len(set(out)) != count:
-        raise ValueError(f"{what} must differ from each other, got {list(out)}")
+        twice = next(name for name in out if out.count(name) > 1)
+        raise ValueError(f"{what} must differ from each other, got {twice!r} more than once")
     return out
 
 

@@ -5,23 +5,32 @@ from __future__ import annotations
 import codecs
 import csv
 import json
+import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
-from sysid.data.arrays import open_mat, open_npz, open_parquet
+from sysid.data.arrays import open_feather, open_mat, open_npy, open_npz, open_parquet
 from sysid.data.atomic import replacing
 from sysid.data.columns import Array, TimeStampError, in_seconds, uniform_step, unknown_column
-from sysid.data.errors import one_line
+from sysid.data.conversions import CONVERTED
+from sysid.data.errors import one_line, shown
+from sysid.data.experiments import chosen_part, experiments, only
+from sysid.data.hdf5 import open_hdf5
+from sysid.data.json_files import open_json
+from sysid.data.loggers import open_mf4, open_tdms
 from sysid.data.memory import refuse_swollen, refuse_too_large
 from sysid.data.reading import Reading
 from sysid.data.records import Record
+from sysid.data.spreadsheets import open_excel
 from sysid.data.tables import METADATA, Table
 from sysid.data.text import open_text
 
+_LOG = logging.getLogger(__name__)
 _COPIES = 3  # of a column at the peak: the file's, the frame's and the record's
 
 
@@ -34,13 +43,17 @@ def read(
     header: int | None = None,
     skip_rows: int | None = None,
     pivot: str | None = None,
+    experiment: str | None = None,
 ) -> Record:
     r"""Read one file as a record.
 
-    The suffix says what it is: ``.parquet``, ``.mat`` (v4, v5 and v7.3), ``.npz``, or a text
-    (``.csv``, ``.txt``, ``.tsv``, ``.dat``, ``.asc``, ``.log``, ``.lvm``, ``.prn``, ``.data``, also
-    packed, ``.csv.gz``); a file of another suffix is read if it holds text. In ``.mat`` and
-    ``.npz``, a matrix ``u`` of ``k`` columns is read as ``u1 ... uk``.
+    The suffix says what it is: text (``.csv``, ``.txt``, ``.tsv``, ``.dat``, ``.asc``, ``.log``,
+    ``.lvm``, ``.prn``, ``.data``, also packed, ``.csv.gz``), ``.parquet``, ``.feather``, ``.mat``
+    (v4, v5 and v7.3), ``.h5``, ``.npz``, ``.npy``, ``.json``, ``.xlsx``, ``.tdms``, ``.mf4``; a
+    file of another suffix is read if it holds text. In files of arrays, a matrix ``u`` of ``k``
+    columns is read as ``u1 ... uk``, and a field of a structure or group is called ``data.u``, or
+    ``u`` where only one is called so. ``log.xlsx#Run 2`` is a sheet, or an experiment, of a file
+    that holds several.
     A text file may use commas, semicolons, tabs or blanks, decimal points or commas, a preamble of
     any length, a line of units under the names, and units in the cells. Columns without a name are
     called by their number, ``u=["2"]`` or ``u=["column 2"]``. Nothing is guessed about values: what
@@ -58,6 +71,7 @@ def read(
         skip_rows: lines to leave out at the top of a text file.
         pivot: ``"TAG,VALUE"`` for a text file in long form, in which a row holds one signal: the
             column that names it and the one of its values. Each tag becomes a column.
+        experiment: column that numbers the experiments; ``read_many`` reads a file of several.
 
     Returns:
         The record, named after the file unless the file holds a name.
@@ -73,17 +87,43 @@ def read(
         Record('tank', N=2, nu=1, ny=1, sampling_time=4)
     """
     reading = Reading(
-        _listed(u), _listed(y), time, sampling_time, header=header, skip_rows=skip_rows, pivot=pivot
+        _listed(u),
+        _listed(y),
+        time,
+        sampling_time,
+        header=header,
+        skip_rows=skip_rows,
+        pivot=pivot,
+        experiment=experiment,
     )
     return read_file(path, reading)
 
 
 def read_file(path: str | Path, reading: Reading) -> Record:
     """Read one file as a record, with all that says how in one object; see ``read``."""
-    path = Path(path)
+    path, part = chosen_part(path)
     table = _open(path, reading)
+    with _named_after(path):
+        label, table = only(experiments(table, reading), part, path)
+        return _record(path, table, reading, label)
+
+
+def read_experiments(path: str | Path, reading: Reading) -> list[Record]:
+    """Read all experiments that a file holds, or the one that ``FILE#PART`` names."""
+    path, part = chosen_part(path)
+    if part is not None:
+        return [read_file(f"{path}#{part}", reading)]
+    table = _open(path, reading)
+    with _named_after(path):
+        parts = experiments(table, reading)
+        return [_record(path, part, reading, label) for label, part in parts.items()]
+
+
+@contextmanager
+def _named_after(path: Path) -> Iterator[None]:
+    """Put the file before each message."""
     try:
-        return _record(path, table, reading)
+        yield
     except ValueError as error:
         raise type(error)(f"{path}: {one_line(error)}") from None
     except Exception as error:  # what the libraries that read a damaged file may raise
@@ -123,9 +163,10 @@ def _listed(names: Sequence[str] | str | None) -> list[str] | None:
 
 
 def column_names(path: str | Path, reading: Reading | None = None) -> list[str]:
-    """Return the names of a file's columns."""
-    table = _open(Path(path), reading or Reading())
-    return [*table.names, *table.unusable]
+    """Return the names of a file's columns; of the first experiment, if it holds several."""
+    table = _open(chosen_part(path)[0], reading or Reading())
+    tables = [table] if table.names else [*table.experiments.values(), table]
+    return [*tables[0].names, *tables[0].unusable, *tables[0].aliases]
 
 
 def guess_columns(names: Sequence[str]) -> tuple[list[str], list[str], str | None]:
@@ -139,8 +180,11 @@ def guess_columns(names: Sequence[str]) -> tuple[list[str], list[str], str | Non
     return u, y, next((n for n in names if n in ("t", "time")), None)
 
 
-def _record(path: Path, table: Table, reading: Reading) -> Record:
+def _record(path: Path, table: Table, reading: Reading, label: str = "") -> Record:
     """Read the columns that are asked for, or those that the names tell."""
+    for word in table.words:
+        _LOG.warning("%s: %s", path, word)
+    table = table.renamed(_aliased(table, reading))
     u: Sequence[str] | None = reading.u
     y: Sequence[str] | None = reading.y
     time, sampling_time = reading.time, reading.sampling_time
@@ -153,14 +197,14 @@ def _record(path: Path, table: Table, reading: Reading) -> Record:
         else:
             u, y, _ = guess_columns(names)
             if not u and not y:
-                shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
                 if names == [f"column {i + 1}" for i in range(len(names))]:
                     raise ValueError(
-                        f"no line names the columns, which are called {shown}; say by number which "
-                        'are inputs and outputs, as in u=["2"] and y=["3"] (--u 2 --y 3)'
+                        f"no line names the columns, which are called {shown(names)}; say by number "
+                        'which are inputs and outputs, as in u=["2"] and y=["3"] (--u 2 --y 3)'
                     )
                 raise ValueError(
-                    f"columns must be named with u and y, or be called u1, y1, ..., got {shown}"
+                    "columns must be named with u and y, or be called u1, y1, ..., got "
+                    f"{shown(names)}"
                 )
     if time is None and sampling_time is None:
         time = stamps
@@ -190,7 +234,7 @@ def _record(path: Path, table: Table, reading: Reading) -> Record:
         frame[time] = in_seconds(frame, time, table.units.get(time))
     elif time is None and stamps is not None and sampling_time is not None:
         _compare_steps(sampling_time, in_seconds(frame, stamps, table.units.get(stamps)), stamps)
-    metadata: dict[str, Any] = {"name": _stem(path)}
+    metadata: dict[str, Any] = {"name": f"{_stem(path)} {label}".strip()}
     units = dict(table.units)
     if stored:
         metadata.update(name=stored.name, n_init=stored.n_init)
@@ -223,6 +267,15 @@ def _compare_stated(record: Record, table: Table, reading: Reading) -> None:
         f"where {'sampling_time is' if reading.sampling_time else 'its time stamps have'} "
         f"{step:g} s; leave that line out with skip_rows if it is wrong"
     )
+
+
+def _aliased(table: Table, reading: Reading) -> list[str]:
+    """Return the other names of columns that are asked for."""
+    asked = [*(reading.u or []), *(reading.y or []), *([reading.time] if reading.time else [])]
+    # The rows of a To File matrix are signals, but for that of time.
+    signals = [alias for alias, name in table.aliases.items() if name != "time"]
+    names = _expanded(asked, [*table.names, *signals])
+    return [name for name in names if name in table.aliases]
 
 
 def _compare_steps(sampling_time: float, stamps: Array, name: str) -> None:
@@ -267,6 +320,8 @@ def _split_names(asked: Sequence[str], known: set[str]) -> list[str]:
 def _open(path: Path, reading: Reading) -> Table:
     if not path.exists():
         raise FileNotFoundError(f"file must exist, got {path}")
+    if path.suffix.lower() in CONVERTED:
+        raise ValueError(f"{path} is not read: {CONVERTED[path.suffix.lower()]}")
     opener = _opener(path)
     if not path.is_file():
         raise ValueError(
@@ -276,6 +331,8 @@ def _open(path: Path, reading: Reading) -> Table:
         raise ValueError(f"file must hold samples, {path} is empty")
     try:
         table: Table = opener(path, reading)
+    except ImportError as error:
+        raise ImportError(f"{path}: {error}") from None
     except Exception as error:
         raise ValueError(_unreadable(path, error)) from None
     return table
@@ -293,6 +350,14 @@ def _opener(path: Path) -> Callable[[Path, Reading], Table]:
     if b"\0" in head and not head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise ValueError(f"file must end in {', '.join(_OPENERS)}, or hold text, got {path}")
     return open_text
+
+
+def is_data_file(path: Path) -> bool:
+    """Return whether a file's suffix says that it can be read."""
+    return path.is_file() and (
+        path.suffix.lower() in _OPENERS
+        or (path.suffix.lower() == ".gz" and Path(path.stem).suffix.lower() in _TEXTS)
+    )
 
 
 def _choose(table: dict[str, Callable[..., Any]], path: Path) -> Callable[..., Any]:
@@ -341,18 +406,29 @@ def _write_mat(record: Record, path: Path) -> None:
 
 
 _TEXTS = (".csv", ".txt", ".tsv", ".dat", ".asc", ".log", ".lvm", ".prn", ".data")
-# Suffixes that say that a file is no table of text.
+# More suffixes that say that a file is no table of text.
 _OTHERS = {
-    *(".xls", ".xlsx", ".xlsm", ".ods", ".doc", ".docx", ".pdf", ".html", ".htm", ".xml", ".json"),
-    *(".h5", ".hdf5", ".feather", ".arrow", ".tdms", ".mf4", ".mdf", ".pkl", ".pickle", ".bag"),
-    *(".zip", ".gz", ".7z", ".rar", ".tar", ".bz2", ".xz", ".zst", ".db", ".sqlite", ".npy"),
-    *(".py", ".m", ".ipynb", ".yaml", ".yml", ".toml", ".png", ".jpg", ".svg"),
+    *(".doc", ".docx", ".pdf", ".html", ".htm", ".xml", ".gz", ".rar", ".tar", ".bz2", ".xz"),
+    *(".zst", ".db", ".sqlite", ".py", ".ipynb", ".yaml", ".yml", ".toml", ".png", ".jpg", ".svg"),
 }
 _OPENERS: dict[str, Callable[[Path, Reading], Table]] = {
     **dict.fromkeys(_TEXTS, open_text),
     ".parquet": open_parquet,
     ".mat": open_mat,
     ".npz": open_npz,
+    ".npy": open_npy,
+    ".feather": open_feather,
+    ".arrow": open_feather,
+    ".h5": open_hdf5,
+    ".hdf5": open_hdf5,
+    ".json": open_json,
+    ".jsonl": open_json,
+    ".ndjson": open_json,
+    ".xlsx": open_excel,
+    ".xlsm": open_excel,
+    ".tdms": open_tdms,
+    ".mf4": open_mf4,
+    ".mdf": open_mf4,
 }
 _WRITERS: dict[str, Callable[..., None]] = {
     ".csv": _write_text,

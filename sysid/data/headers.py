@@ -13,7 +13,9 @@ _LONGEST_UNIT = 16  # characters
 _COMMENTS = 3  # lines of comment right above the data that may name the columns
 _SEPARATORS = ("\t", ";", ",", r"\s{2,}", BLANKS)
 # Names that columns often have, which tell a line of names from one of settings.
-_USUAL = re.compile(r"(t|time\b.*|u\d*|y\d*|x|x[-_ ]axis|ch(annel)?\W?\w{1,2}|date.*|timestamp)", re.I)
+_USUAL = re.compile(
+    r"(t|time\b.*|u\d*|y\d*|x|x[-_ ]axis|ch(annel)?\W?\w{1,2}|date.*|timestamp)", re.I
+)
 
 
 @dataclass(frozen=True)
@@ -151,8 +153,7 @@ def _is_setting(row: Sequence[str]) -> bool:
     filled = [c for c in row if c]
     return (
         row[0].endswith(":")
-        or not row[0]
-        and len(filled) < len(row) - 1
+        or (not row[0] and len(filled) < len(row) - 1)
         or len(set(filled)) < len(filled)
         or any(is_value(c) and not (is_number(c) and len(c) < 3) for c in filled)
         or len(filled) < min(len(row), max(2, len(row) - 1))

@@ -191,9 +191,7 @@ def _first_data(
     return int(regular[1]) if len(regular) > 1 else int(regular[0]) + 1
 
 
-def _with_gaps(
-    lines: Lines, delimiter: str, regular: Counts, at: int, kinds: Sequence[str]
-) -> int:
+def _with_gaps(lines: Lines, delimiter: str, regular: Counts, at: int, kinds: Sequence[str]) -> int:
     """Return the first data, with lines above it in which all samples are missing or one is bad."""
     top = at
     while top and all(map(is_missing, lines.split(regular[top - 1], delimiter))):
@@ -239,7 +237,11 @@ def _decimal(lines: Lines, delimiter: str, first: int, regular: Counts) -> str:
     counts = lines.fields(",")[body]
     usual = int(counts.min()) if len(counts) else 0
     rows = sorted(
-        {*_spread(body, _ROWS), *_spread(body[counts > usual], _ROWS), *_rows_of(lines, b",", begin)}
+        {
+            *_spread(body, _ROWS),
+            *_spread(body[counts > usual], _ROWS),
+            *_rows_of(lines, b",", begin),
+        }
     )
     return decimal_sign([(i, lines.split(i, delimiter)) for i in rows], delimiter)
 

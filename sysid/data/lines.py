@@ -96,7 +96,9 @@ class Lines:
     def open_quotes(self, begin: int, delimiter: str) -> list[int]:
         """Return the lines from ``begin`` on that do not close a quoted field."""
         odd = np.flatnonzero(self.fields('"')[begin:] % 2 == 0) + begin
-        return [int(i) for i in odd if len(list(csv.reader([self[i], ""], delimiter=delimiter))) < 2]
+        return [
+            int(i) for i in odd if len(list(csv.reader([self[i], ""], delimiter=delimiter))) < 2
+        ]
 
     def comments(self) -> Mask:
         """Return whether each line is a comment."""

@@ -133,9 +133,7 @@ def _on_all(
     each = long[[time]].drop_duplicates()
     order = np.argsort(in_seconds(each.reset_index(drop=True), time), kind="stable")
     index = pd.Index(each[time].to_numpy()[order], name=time)
-    return {
-        name: g.set_index(time).reindex(index).reset_index() for name, g in groups.items()
-    }
+    return {name: g.set_index(time).reindex(index).reset_index() for name, g in groups.items()}
 
 
 def refuse_long_form(load: Load, names: Sequence[str], kinds: Sequence[str]) -> None:

@@ -41,9 +41,14 @@ class Reading:
         allow_inf_nan=False,
     )
     header: int | None = _option(
-        "line with the column names in a text file, from 1; 0 if it has none", ge=0
+        "LINE", "line with the column names in a text file, from 1; 0 if it has none", ge=0
     )
-    skip_rows: int | None = _option("lines to leave out at the top of a text file", ge=0)
+    skip_rows: int | None = _option("LINES", "lines to leave out at the top of a text file", ge=0)
     pivot: str | None = _option(
-        "TAG,VALUE: the column that names the signal of each row, and that of its values"
+        "TAG,VALUE",
+        "for a text file of long form: the column that names the signal of each row, and the one "
+        "that holds its values",
+    )
+    experiment: str | None = _option(
+        "COLUMN", "column that numbers the experiments of a file; each becomes a record"
     )

@@ -15,6 +15,7 @@ from sysid.data.fields import (
     checked_n_init,
     checked_sampling_time,
     labels,
+    refuse_transposed,
     two_dimensional,
 )
 from sysid.data.memory_maps import CHUNK, chunks, release
@@ -44,7 +45,8 @@ class Record:
 
     Raises:
         ValueError: for infinite values, unequal lengths, no samples, or metadata that does
-            not fit the channels.
+            not fit the channels; for samples in columns, which are at least four times as many
+            channels as samples, more than four, without ``u_names`` or ``y_names``.
         TypeError: for values that are not numbers.
 
     Example:
@@ -85,6 +87,7 @@ class Record:
         n = len(two_dimensional(u if u is not None else y, "u" if u is not None else "y"))
         self._u = channel_block(u, "u", u_names, n)
         self._y = channel_block(y, "y", y_names, n)
+        refuse_transposed(self._u, self._y, u_names, y_names)
         if len(self._u) != len(self._y):
             raise ValueError(
                 f"u and y must have equal lengths, got {len(self._u)} and {len(self._y)} samples"

@@ -11,7 +11,9 @@ _LINE = re.compile(
     r'^[#%\s"/]*(?P<key>[A-Za-z][A-Za-z _-]*?)"?\s*(?:[\[(](?P<unit>[^\])]+)[\])])?"?'
     r"\s*[:=,;\t ]+\s*(?P<values>.*)$"
 )
-_INTERVAL = r"(sampl(e|ing) (interval|time|period|step)|delta ?[xt]|[xt] ?inc(rement)?|dt|time step)"
+_INTERVAL = (
+    r"(sampl(e|ing) (interval|time|period|step)|delta ?[xt]|[xt] ?inc(rement)?|dt|time step)"
+)
 _RATE = r"(sampl(e|ing) (rate|freq(uency)?)|fs|scan rate)"
 _EITHER = r"(interval|sampling|sample|increment|rate|time (increment|interval))"
 _SECONDS = {
@@ -27,9 +29,7 @@ _PREFIX = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
 _VALUE = re.compile(r"(?:[A-Za-z]\w*:)?([+-]?[\d.,]+(?:[eE][+-]?\d+)?)\s*([^\d\s.,].*)?")
 
 
-def stated_step(
-    lines: Lines, delimiter: str, end: int, begin: int = 0
-) -> tuple[float, str] | None:
+def stated_step(lines: Lines, delimiter: str, end: int, begin: int = 0) -> tuple[float, str] | None:
     """Return the seconds between samples that a line of the preamble states, and where.
 
     Args:

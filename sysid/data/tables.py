@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -66,6 +66,9 @@ class Table:
         unusable: columns that are there and no channel can be made of, with the rule they break.
         step: the seconds between samples that the file states beside its columns, and the words
             for where.
+        aliases: other names of columns, such as ``data.u`` for ``u``.
+        experiments: tables of the experiments that the file keeps apart, by their labels.
+        words: what the user is told about how the file was read.
     """
 
     names: list[str]
@@ -75,6 +78,29 @@ class Table:
     stored: StoredRecord | None = None
     unusable: dict[str, str] = field(default_factory=dict)
     step: tuple[float, str] | None = None
+    aliases: dict[str, str] = field(default_factory=dict)
+    experiments: dict[str, Table] = field(default_factory=dict)
+    words: tuple[str, ...] = ()
+
+    def renamed(self, asked: Iterable[str]) -> Table:
+        """Return the table with columns called as they are asked for, where that is an alias."""
+        new = {self.aliases[name]: name for name in asked if name in self.aliases}
+        if not new:
+            return self
+        old = {name: column for column, name in new.items()}
+
+        def load(names: Sequence[str]) -> pd.DataFrame:
+            frame = self.load([old.get(name, name) for name in names])
+            return frame.rename(columns=new)
+
+        return replace(
+            self,
+            names=[new.get(name, name) for name in self.names],
+            load=load,
+            units={new.get(name, name): unit for name, unit in self.units.items()},
+            unusable={new.get(name, name): rule for name, rule in self.unusable.items()},
+            aliases={},
+        )
 
 
 def repeated(names: Sequence[str]) -> dict[str, str]:

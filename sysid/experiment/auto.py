@@ -14,6 +14,7 @@ from sysid.analysis.advice import Advice, advice
 from sysid.data.atomic import replacing
 from sysid.data.benchmarks import BENCHMARKS
 from sysid.data.files import write
+from sysid.data.many import found_files
 from sysid.data.reading import Reading
 from sysid.data.records import Record, as_records
 from sysid.experiment.candidates import DRAWS, SHORT, Candidate, Candidates
@@ -154,8 +155,8 @@ def auto_sources(
     else:
         section = {
             "source": "files",
-            "train": [str(Path(s).resolve()) for s in sources],
-            "test": [str(Path(s).resolve()) for s in tests],
+            "train": [str(Path(s).resolve()) for s in found_files(sources)],
+            "test": [str(Path(s).resolve()) for s in found_files(tests)] if tests else [],
             "n_init": n_init or 0,
             **vars(reading),
         }

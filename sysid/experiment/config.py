@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
+from sysid.data.many import found_files
 from sysid.data.reading import Reading
 from sysid.experiment.space import SweepSection
 from sysid.experiment.tracking import TrackerName
@@ -50,12 +51,16 @@ class FilesData(_ReadingSection):
     """Records in files, and how to read them."""
 
     source: Literal["files"] = Field(description="that records are in files")
-    train: list[str] = Field(min_length=1, description="training files, relative to the config")
+    train: list[str] = Field(
+        min_length=1, description="training files, globs or folders, relative to the config"
+    )
     valid: Fraction | list[str] | None = Field(
         Fraction(fraction=0.2),
-        description="the last part of each training record, or files; null for none",
+        description="the last part of each training record, or files as for train; null for none",
     )
-    test: list[str] = Field([], description="files that decide nothing and are scored in the end")
+    test: list[str] = Field(
+        [], description="files, as for train, that decide nothing and are scored in the end"
+    )
     n_init: int = Field(
         0,
         ge=0,
@@ -338,8 +343,9 @@ def _override(values: dict[str, Any], text: str) -> None:
 
 
 def _anchor(data: Any, folder: Path) -> None:
-    """Make the paths of a files section absolute."""
+    """Make the paths of a files section absolute, and name the files of globs and folders."""
     if isinstance(data, dict) and data.get("source") == "files":
         for key in ("train", "valid", "test"):
-            if isinstance(data.get(key), list):
-                data[key] = [str(folder / p) if isinstance(p, str) else p for p in data[key]]
+            paths = data.get(key)
+            if isinstance(paths, list) and paths and all(isinstance(p, str) for p in paths):
+                data[key] = found_files(folder / p for p in paths)

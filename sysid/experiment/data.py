@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ from sysid.analysis.advice import Advice, advice
 from sysid.analysis.findings import Finding
 from sysid.data.benchmarks import BENCHMARKS, load_benchmark
 from sysid.data.columns import TimeStampError
-from sysid.data.files import column_names, read_file
+from sysid.data.files import column_names, read_experiments
 from sysid.data.hiding import hide_outputs
+from sysid.data.many import found_files, read_sources, refuse_shared
 from sysid.data.reading import Reading
 from sysid.data.records import Record
 from sysid.data.splitting import split_time
@@ -134,10 +136,7 @@ def _named_data(config: Config, data_dir: str | None, gap: int | None) -> Data:
     section = config.data
     train, test = _named_records(section, data_dir)
     if isinstance(section, FilesData) and isinstance(section.valid, list):
-        valid = [
-            read_file(p, section.reading).replace(n_init=section.n_init) for p in section.valid
-        ]
-        return Data(train, valid, test)
+        return Data(train, _held_out_files(section, section.valid), test)
     if section.valid is None:
         return Data(train, [], test)
     train, valid = held_out(config, train, _n_init(section, test), gap)
@@ -155,12 +154,21 @@ def _named_records(
 ) -> tuple[list[Record], list[Record]]:
     """Return training and test records."""
     if isinstance(section, FilesData):
-        test = [read_file(p, section.reading).replace(n_init=section.n_init) for p in section.test]
-        return [read_file(p, section.reading) for p in section.train], test
+        train = read_sources(section.train, section.reading)
+        return train, _held_out_files(section, section.test)
     if isinstance(section, BenchmarkData):
         benchmark = load_benchmark(section.name, data_dir)
         return benchmark.train, benchmark.test
     return [_generated(section, 0, "train")], [_generated(section, 1, "test")]
+
+
+def _held_out_files(section: FilesData, paths: list[str]) -> list[Record]:
+    """Return the records of files that are not trained on."""
+    if not paths:
+        return []
+    refuse_shared(found_files(section.train), found_files(paths))
+    held_out = read_sources(paths, section.reading)
+    return [record.replace(n_init=section.n_init) for record in held_out]
 
 
 def _refuse_longer_than(records: list[Record], settings: TrainingSettings, model: Model) -> None:
@@ -199,13 +207,14 @@ def read_for(
     return read_all([model], [path], reading, n_init)[0]
 
 
-def _read_columns_of(model: Model, path: str, reading: Reading) -> Record:
+def _reading_for(model: Model, path: str, reading: Reading) -> Reading:
+    """Return how to read a file: a model's own columns where it has them and none are named."""
     if reading.u is None and reading.y is None:
         names = set(column_names(path, reading))
         if names.issuperset(model.u_names):
             y = list(model.y_names) if names.issuperset(model.y_names) else None
-            reading = replace(reading, u=list(model.u_names), y=y)
-    return read_file(path, reading)
+            return replace(reading, u=list(model.u_names), y=y)
+    return reading
 
 
 def _begun_as_trained(models: Sequence[Model], record: Record) -> Record:
@@ -235,14 +244,32 @@ def read_all(
     The name of an official benchmark stands for its test records.
     """
     records: list[Record] = []
-    for source in sources:
-        if source in BENCHMARKS and not Path(source).exists():
-            test = load_benchmark(source, data_dir).test
-            records += test
+    for of_benchmarks, group in groupby(sources, _is_benchmark):
+        if of_benchmarks:
+            records += [r for name in group for r in load_benchmark(name, data_dir).test]
         else:
-            record = _read_columns_of(models[0], source, reading or Reading())
-            records.append(record if n_init is not None else _begun_as_trained(models, record))
+            files = found_files(group)
+            own = _reading_for(models[0], files[0], reading or Reading())
+            read = read_sources(files, own)
+            records += read if n_init is not None else [_begun_as_trained(models, r) for r in read]
     return records if n_init is None else [r.replace(n_init=n_init) for r in records]
+
+
+def _is_benchmark(source: str) -> bool:
+    return source in BENCHMARKS and not Path(source).exists()
+
+
+def read_training(
+    sources: Sequence[str], reading: Reading | None = None, data_dir: str | None = None
+) -> list[Record]:
+    """Read files; the name of an official benchmark stands for its training records."""
+    records: list[Record] = []
+    for of_benchmarks, group in groupby(sources, _is_benchmark):
+        if of_benchmarks:
+            records += [r for name in group for r in load_benchmark(name, data_dir).train]
+        else:
+            records += read_sources(found_files(group), reading or Reading())
+    return records
 
 
 def remarks(models: Sequence[Model], records: Sequence[Record]) -> list[str]:
@@ -262,19 +289,6 @@ def _listed(names: list[str]) -> str:
     return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
 
 
-def read_sources(
-    sources: Sequence[str], reading: Reading | None = None, data_dir: str | None = None
-) -> list[Record]:
-    """Read files; the name of an official benchmark stands for its training records."""
-    records: list[Record] = []
-    for source in sources:
-        if source in BENCHMARKS and not Path(source).exists():
-            records += load_benchmark(source, data_dir).train
-        else:
-            records.append(read_file(source, reading or Reading()))
-    return records
-
-
 def advise(
     sources: Sequence[str],
     tests: Sequence[str] = (),
@@ -288,29 +302,36 @@ def advise(
     reading = reading or Reading()
     findings: list[Finding] = []
 
-    def opened(source: str) -> list[Record]:
-        if source in BENCHMARKS and not Path(source).exists():
-            return load_benchmark(source, data_dir).train
+    def opened(sources: Sequence[str]) -> list[Record]:
+        known = [r for s in sources if _is_benchmark(s) for r in load_benchmark(s, data_dir).train]
+        files = [s for s in sources if not _is_benchmark(s)]
+        if not files:
+            return known
         try:
-            return [read_file(source, reading)]
+            return known + read_sources(files, reading)
+        except TimeStampError:
+            return known + [r for path in found_files(files) for r in opened_alone(path)]
+
+    def opened_alone(path: str) -> list[Record]:
+        try:
+            return read_experiments(path, reading)
         except TimeStampError as error:
             untimed = replace(reading, time=None, sampling_time=1.0)
-            record = read_file(source, untimed).replace(sampling_time=None)
+            records = [r.replace(sampling_time=None) for r in read_experiments(path, untimed)]
             findings.append(
                 Finding(
                     "problem",
                     "sampling time",
-                    record.name,
+                    records[0].name,
                     "",
                     str(error),
                     "A discrete-time model holds for one, constant sampling time.",
                     "Choose the right column with --time, or give --sampling-time.",
                 )
             )
-            return [record]
+            return records
 
-    train = [r for s in sources for r in opened(s)]
-    test = [r for s in tests for r in opened(s)]
+    train, test = opened(sources), opened(tests)
     found = advice(train, test)
     if findings:  # it is known why there is none
         others = [f for f in found.findings if f.topic != "sampling time"]

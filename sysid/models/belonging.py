@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sysid.data.errors import shown
 from sysid.data.records import Record, same_sampling_time
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def refuse_foreign(model: Model, record: Record, inputs: bool) -> None:
         if theirs != mine and not (what == "outputs" and theirs == 0):
             raise ValueError(
                 f"record {record.name!r} must have {mine} {what}, got {theirs}: "
-                f"{list(theirs_names)}; choose the columns that the model was trained on"
+                f"{shown(theirs_names)}; choose the columns that the model was trained on"
             )
     for mine_names, names in (
         (model.u_names, record.u_names),
@@ -36,7 +37,7 @@ def refuse_foreign(model: Model, record: Record, inputs: bool) -> None:
     ):
         if names != mine_names and names and set(names) == set(mine_names):
             raise ValueError(
-                f"channels must be in the order {list(mine_names)}, got {list(names)}; "
+                f"channels must be in the order {shown(mine_names)}, got {shown(names)}; "
                 "read the columns in the model's order"
             )
     if not same_sampling_time(record.sampling_time, model.sampling_time):
