@@ -24,6 +24,16 @@ def test_each_record_is_split() -> None:
     assert [len(r) for r in (*train, *valid)] == [40, 16, 10, 4]
 
 
+def test_the_end_of_each_of_several_blocks() -> None:
+    train, valid = split_time(Record(None, np.arange(100.0)), 0.2, gap=3, blocks=2)
+    assert [(r.y[0, 0], r.y[-1, 0]) for r in train] == [(0, 36), (53, 86)]
+    assert [(r.y[0, 0], r.y[-1, 0]) for r in valid] == [(40, 49), (90, 99)]
+    with pytest.raises(ValueError, match="in each of 30 blocks"):
+        split_time(Record(None, np.arange(100.0)), 0.2, gap=3, blocks=30)
+    with pytest.raises(ValueError, match="blocks must be a whole number"):
+        split_time(Record(None, np.arange(100.0)), 0.2, gap=3, blocks=0)
+
+
 def test_by_experiment() -> None:
     records = [Record(None, [float(i)], name=f"r{i}") for i in range(4)]
     train, valid = split_experiments(records, ["r1", -1])

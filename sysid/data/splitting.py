@@ -10,15 +10,17 @@ from sysid.data.records import Array, Record, as_records
 
 
 def split_time(
-    records: Record | Iterable[Record], fraction: float, gap: int
+    records: Record | Iterable[Record], fraction: float, gap: int, blocks: int = 1
 ) -> tuple[list[Record], list[Record]]:
-    """Hold out the last part of each record.
+    """Hold out the last part of each record, or of each of several equal blocks of it.
 
     Args:
         records: the experiments.
         fraction: share of each record that is held out, in (0, 1).
-        gap: samples before the held-out part that neither side gets; at least the window or
+        gap: samples beside a held-out part that neither side gets; at least the window or
             the largest lag, so that no validation sample was an input of a training row.
+        blocks: parts that a record is cut into, one after the other, of each of which the end
+            is held out: one part of a long record is easy or hard by chance.
 
     Returns:
         Training records and validation records.
@@ -30,21 +32,31 @@ def split_time(
         >>> train, valid = split_time(Record(None, range(100)), fraction=0.2, gap=5)
         >>> len(train[0]), len(valid[0])
         (75, 20)
+        >>> train, valid = split_time(Record(None, range(100)), fraction=0.2, gap=5, blocks=2)
+        >>> [len(r) for r in train], [len(r) for r in valid]
+        ([35, 30], [10, 10])
     """
     if not 0 < fraction < 1:
         raise ValueError(f"fraction must be between 0 and 1, got {fraction}")
     if isinstance(gap, bool) or int(gap) != gap or gap < 0:
         raise ValueError(f"gap must be a whole number of samples, at least 0, got {gap!r}")
+    if isinstance(blocks, bool) or int(blocks) != blocks or blocks < 1:
+        raise ValueError(f"blocks must be a whole number of at least 1, got {blocks!r}")
     train, valid = [], []
     for record in as_records(records):
-        start = len(record) - round(fraction * len(record))
-        if start >= len(record) or start - gap < 1:
-            raise ValueError(
-                f"record {record.name!r} must be long enough to split, got {len(record)} samples "
-                f"for fraction {fraction} and a gap of {gap}; name validation records instead"
-            )
-        train.append(record[: start - gap])
-        valid.append(record[start:])
+        for block in range(blocks):
+            first, end = (len(record) * k // blocks for k in (block, block + 1))
+            start = end - round(fraction * (end - first))
+            first += gap if block else 0
+            if start >= end or start - gap <= first:
+                several = f" in each of {blocks} blocks" if blocks > 1 else ""
+                raise ValueError(
+                    f"record {record.name!r} must be long enough to split, got {len(record)} "
+                    f"samples for fraction {fraction}{several} and a gap of {gap}; name "
+                    "validation records instead"
+                )
+            train.append(record[first : start - gap])
+            valid.append(record[start:end])
     return train, valid
 
 

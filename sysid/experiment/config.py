@@ -27,9 +27,12 @@ class _Section(BaseModel):
 
 
 class Fraction(_Section):
-    """The last part of each training record is held out."""
+    """The last part of each training record is held out, or of each of several blocks of it."""
 
     fraction: float = Field(gt=0, lt=1, description="share of each training record, at its end")
+    blocks: int = Field(
+        1, ge=1, description="equal blocks of each record, of each of which the end is held out"
+    )
 
 
 def _reading_fields() -> dict[str, Any]:

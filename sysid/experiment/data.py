@@ -23,6 +23,7 @@ from sysid.data.splitting import split_time
 from sysid.experiment.config import BenchmarkData, Config, FilesData, Fraction, SystemData
 from sysid.models import Model
 from sysid.models.belonging import differences
+from sysid.training.full_sequence import usable_stretches
 from sysid.training.settings import TrainingSettings
 
 _ROWS = 1 << 20  # samples copied together
@@ -101,8 +102,32 @@ def held_out(
         model = config.build_model(records[0].nu, records[0].ny)
         gap = split_gap(config.training, model)
         _refuse_longer_than(records, config.training, model)
-    train, valid = split_time(records, section.valid.fraction, gap)
-    return train, [v.replace(n_init=n_init) for v in valid]
+    train, valid = split_time(records, section.valid.fraction, gap, section.valid.blocks)
+    return train, to_simulate(valid, n_init)
+
+
+def to_simulate(records: list[Record], n_init: int) -> list[Record]:
+    """Return what of held-out records can be simulated, each piece from its first samples.
+
+    A simulation ends where an input is missing, and starts, where that can be, from complete
+    outputs.
+
+    Raises:
+        ValueError: if no piece has a sample after its first ``n_init``.
+    """
+    pieces = [q for r in records for p in usable_stretches(r, 0) for q in _from_complete(p, n_init)]
+    usable = [p for p in pieces if len(p) > n_init]
+    if not usable:
+        raise ValueError(
+            f"held-out records must have more than the {n_init} samples that start a simulation, "
+            "with complete inputs, got none; give longer records or a smaller n_init"
+        )
+    return [p.replace(n_init=n_init) for p in usable]
+
+
+def _from_complete(record: Record, n_init: int) -> list[Record]:
+    """Return the record from where its first outputs are complete, or as it is."""
+    return usable_stretches(record, n_init) or [record]
 
 
 def blocks_held_out(
@@ -127,8 +152,8 @@ def blocks_held_out(
             first, last = (k * len(record) // count for k in (block, block + 1))
             around = ((0, first - gap), (last + gap, len(record)))
             train += [record[a:b] for a, b in around if a < b]
-            valid.append(record[first:last].replace(n_init=n_init))
-        out.append((train, valid))
+            valid.append(record[first:last])
+        out.append((train, to_simulate(valid, n_init)))
     return out
 
 

@@ -1,0 +1,327 @@
+"""Judging: how far a trained model can be trusted, from many starts over short and long runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from sysid.data.records import Array, Record
+from sysid.models import Ensemble, Model
+from sysid.models.evaluating import evaluating
+from sysid.models.stateful import StatefulModel
+from sysid.training.full_sequence import usable_stretches
+
+# Runs of each length class: as a share of a held-out part, at most so many samples, and how many
+# runs in all; a whole part is run once.
+_LENGTHS = ((1.0, 20_000, 0.0), (1 / 3, 4_000, 1 / 3), (1 / 9, 1_000, 2 / 3))
+_PARTS = 16  # stretches of time whose errors are compared
+_STRESS = 800  # samples of a run that only has to stay in range
+_PIECES = 20  # that the inputs of a run are cut into to come in another order
+_BEYOND = 1.2  # factor on the inputs' deviation from their mean
+_MARGIN = 1.0  # distance from the measured range, in ranges, at which a model runs away
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """What many free runs of a model came to; errors are relative to the outputs' deviation.
+
+    ``parts`` are the mean square errors in stretches of time, the same for all models that one
+    judge looks at, and ``weights`` the samples of each. ``outputs`` has an error per output,
+    ``worst`` is that of the worst run. ``recorded`` counts the runs with inputs as they were
+    recorded that left the measured range, ``stressed`` those with inputs in another order or
+    beyond their range; ``starts`` counts all runs.
+    """
+
+    parts: Array
+    weights: Array
+    outputs: Array
+    worst: float
+    recorded: int
+    stressed: int
+    starts: int
+
+    @property
+    def error(self) -> float:
+        """The root mean square error over the outputs' standard deviation."""
+        return math.sqrt(self._mean(self.parts))
+
+    @property
+    def standard_error(self) -> float:
+        """The standard error of ``error``; stretches of time count as independent, samples do not."""
+        if not math.isfinite(self.error) or self.error == 0:
+            return 0.0
+        return self._spread(self.parts) / (2 * self.error)
+
+    def exceeds(self, other: Judgement) -> float:
+        """Return by how many standard errors this model is worse than another.
+
+        The two were judged on the same runs, so it is the differences in the same stretches of
+        time that have a mean and a standard error.
+        """
+        difference = self.parts - other.parts
+        if not np.isfinite(difference).all():
+            return math.inf
+        mean, spread = self._mean(difference), self._spread(difference)
+        return mean / spread if spread > 0 else math.copysign(math.inf, mean) if mean else 0.0
+
+    def _mean(self, parts: Array) -> float:
+        return float(parts @ self.weights / self.weights.sum())
+
+    def _spread(self, parts: Array) -> float:
+        """Return the standard error of a weighted mean."""
+        n = len(parts)
+        if n < 2:
+            return 0.0
+        shares = self.weights / self.weights.sum()
+        squares = (shares * (parts - self._mean(parts))) ** 2
+        return float(np.sqrt(squares.sum() * n / (n - 1)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Runs:
+    """Runs side by side: ``(runs, samples, channels)``, and the stretch that a sample is of."""
+
+    u: Array
+    y: Array  # missing where nothing is scored
+    part: Array  # (runs, samples)
+
+
+class Judge:
+    """Judges models by free runs from many places, all of them batched.
+
+    Args:
+        held_out: the records that each of several models has not seen, which were trained on the
+            same plant with other parts held out; one list for one model.
+        records: all records; a model must not run away from anywhere in them.
+        n_init: samples that a run starts from.
+        bounded: whether the plant stays in its range whatever the inputs do; one that integrates
+            does not.
+        starts: runs that are scored; as many again only have to stay in range.
+    """
+
+    def __init__(
+        self,
+        held_out: Sequence[Sequence[Record]],
+        records: Sequence[Record],
+        n_init: int,
+        bounded: bool = True,
+        starts: int = 36,
+    ) -> None:
+        self.n_init, self.bounded = n_init, bounded
+        y = np.concatenate([r.y for r in records])
+        self.low, self.high = np.nanmin(y, axis=0), np.nanmax(y, axis=0)
+        std = np.nanstd(y, axis=0)
+        self.std = np.where(std > 0, std, 1.0)
+        blocks = [[p for r in part for p in _stretches(r, n_init)] for part in held_out]
+        if not all(blocks):
+            raise ValueError(
+                f"each held-out part must have more than the {n_init} samples that start a run, "
+                "with complete inputs; give longer records, or fewer samples to start from"
+            )
+        count = sum(map(len, blocks))
+        self.parts = max(1, round(_PARTS / count))
+        first = 0
+        self.scored: list[list[_Runs]] = []
+        for several in blocks:
+            self.scored.append(list(self._scored(several, first, starts / count)))
+            first += len(several) * self.parts
+        self.total = first
+        self.stressed = self._stressed(records, starts)
+
+    def judge(self, models: Sequence[Model]) -> Judgement:
+        """Return what the runs of models come to, one for each list of held-out records."""
+        sums, counts = np.zeros((2, len(_LENGTHS), self.total, len(self.std)))
+        worst, recorded, stressed, starts = 0.0, 0, 0, 0
+        for i, (model, batches) in enumerate(zip(models, self.scored, strict=True)):
+            for length, runs in enumerate(batches):
+                y_hat = free_runs(model, runs.u, runs.y, self.n_init)
+                recorded += self._left(y_hat)
+                starts += len(y_hat)
+                squares, seen = self._squares(y_hat, runs.y)
+                worst = max(worst, _worst(squares, seen))
+                for output in range(len(self.std)):
+                    of = seen[..., output]
+                    at = runs.part[of]
+                    sums[length, :, output] += np.bincount(at, squares[..., output][of], self.total)
+                    counts[length, :, output] += np.bincount(at, minlength=self.total)
+            for kind, runs in enumerate(self.stressed):
+                few = slice(i, None, len(models))
+                if not len(runs.u[few]):
+                    continue
+                left = self._left(free_runs(model, runs.u[few], runs.y[few], self.n_init), kind > 0)
+                recorded, stressed = recorded + left * (kind == 0), stressed + left * (kind > 0)
+                starts += len(runs.u[few])
+        return self._judgement(sums, counts, worst, recorded, stressed, starts)
+
+    def _judgement(
+        self, sums: Array, counts: Array, worst: float, recorded: int, stressed: int, starts: int
+    ) -> Judgement:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            # Runs of each length count alike where there are some.
+            errors = np.where(counts > 0, sums / counts, np.nan)
+        known = counts.sum(axis=(0, 2)) > 0
+        by_part = _mean(errors, 0)[known]  # (parts, outputs)
+        weights = counts.sum(axis=(0, 2))[known]
+        measured = (counts.sum(axis=0) > 0)[known] * weights[:, None]
+        return Judgement(
+            (by_part * measured).sum(axis=1) / measured.sum(axis=1) * 1.0,
+            weights,
+            np.sqrt((by_part * measured).sum(axis=0) / np.maximum(measured.sum(axis=0), 1)),
+            worst,
+            recorded,
+            stressed,
+            starts,
+        )
+
+    def _squares(self, y_hat: Array, y: Array) -> tuple[Array, Array]:
+        seen = ~np.isnan(y)
+        seen[:, : self.n_init] = False
+        with np.errstate(over="ignore", invalid="ignore"):
+            squares = ((y_hat - y) / self.std) ** 2
+        return np.where(np.isfinite(squares), squares, np.where(seen, np.inf, 0.0)), seen
+
+    def _left(self, y_hat: Array, stressed: bool = False) -> int:
+        """Return how many runs are not finite or leave the measured range."""
+        y_hat = y_hat[:, self.n_init :]
+        margin = _MARGIN * (self.high - self.low) if self.bounded else np.inf
+        # Rounding moves an output that never moved.
+        margin = np.maximum(margin, 1e-6 * np.abs(self.high))
+        with np.errstate(invalid="ignore"):
+            inside = (y_hat >= self.low - margin) & (y_hat <= self.high + margin)
+        inside &= np.isfinite(y_hat)
+        return int((~inside.all(axis=(1, 2))).sum())
+
+    def _scored(self, blocks: list[Record], first: int, runs_each: float) -> Iterator[_Runs]:
+        """Yield the runs of each length class through some held-out blocks."""
+        n = self.n_init
+        for share, most, of_runs in _LENGTHS:
+            rows = []
+            for i, block in enumerate(blocks):
+                whole = len(block)
+                length = min(max(int(share * whole), 2 * n + 10), most + n, whole)
+                runs = max(math.ceil(of_runs * runs_each), 1)
+                stretch = np.arange(whole) * self.parts // whole + first + i * self.parts
+                for start in np.unique(np.linspace(0, whole - length, runs).astype(int)):
+                    start = _startable(block.y, int(start), n, whole - length)
+                    rows.append((block[start : start + length], stretch[start : start + length]))
+            yield _side_by_side([r for r, _ in rows], [s for _, s in rows])
+
+    def _stressed(self, records: Sequence[Record], starts: int) -> list[_Runs]:
+        """Return runs from all over the records: as recorded, in another order, and beyond."""
+        n = self.n_init
+        pieces = [p for r in records for p in _stretches(r, n)]
+        sizes = np.array([len(p) for p in pieces], dtype=float)
+        random = np.random.default_rng(0)
+        u_all = np.concatenate([p.u for p in pieces])
+        mean = u_all.mean(axis=0) if len(u_all) else 0.0
+        length = min(_STRESS, int(sizes.sum()))
+        out = []
+        for kind in range(3):
+            rows = []
+            for _ in range(max(starts // 3, 4)):
+                piece = pieces[random.choice(len(pieces), p=sizes / sizes.sum())]
+                least = len(piece) - n - 5
+                start = _startable(piece.y, int(random.integers(0, max(least, 0) + 1)), n, least)
+                rest = piece[start:]
+                if kind:  # the start as recorded, other inputs after it
+                    shifted = np.roll(u_all, -int(random.integers(len(u_all))), axis=0)[:length]
+                    parts = np.array_split(shifted, _PIECES)
+                    u = np.concatenate([parts[k] for k in random.permutation(len(parts))])
+                    if kind == 2:
+                        u = mean + _BEYOND * (u - mean)
+                    u = np.concatenate([rest.u[:n], u])
+                    y = np.full((len(u), rest.ny), np.nan)
+                    y[:n] = rest.y[:n]
+                    rows.append(rest.replace(u=u if rest.nu else None, y=y))
+                else:
+                    rows.append(rest[: n + length])
+            out.append(_side_by_side(rows))
+        return out
+
+
+@torch.no_grad()
+def free_runs(model: Model, u: Array, y: Array, n_init: int) -> Array:
+    """Return free runs side by side, each as ``simulate`` does for a record with ``n_init``.
+
+    Args:
+        model: trained.
+        u: ``(runs, samples, nu)``, complete, in physical units.
+        y: ``(runs, samples, ny)``, of which the first ``n_init`` samples are put to use.
+        n_init: samples that start a run.
+
+    Returns:
+        ``(runs, samples, ny)``; infinite, never NaN, where a run is not bounded.
+    """
+    if isinstance(model, Ensemble):
+        members = [m for m in model.models if isinstance(m, Model)]
+        with np.errstate(over="ignore", invalid="ignore"):
+            runs = np.mean([free_runs(m, u, y, n_init) for m in members], axis=0)
+        return np.where(np.isnan(runs), np.inf, runs)
+    own_u, own_y = model._scaled(u, "u"), model._scaled(y, "y")
+    m = model.n_memory
+    with evaluating(model):
+        if m:
+            # A lag before the first sample holds it.
+            held, skipped = max(m - n_init, 0), max(n_init - m, 0)
+            own_u = torch.cat([own_u[:, :1].expand(-1, held, -1), own_u], 1)[:, skipped:]
+            own_y = torch.cat([own_y[:, :1].expand(-1, held, -1), own_y], 1)[:, skipped:]
+            own = model.unfold(own_u, own_y)[0]
+            own = torch.cat([own.new_zeros(len(own), skipped, model.ny), own[:, held:]], 1)
+        elif n_init and model.estimates_state and isinstance(model, StatefulModel):
+            state = model.estimated_states(own_u[:, :n_init], own_y[:, :n_init])
+            own = model.unfold(own_u, own_y, n_init, state=state)[0]
+        else:
+            own = model.unfold(own_u, own_y, n_init)[0]
+    y_hat = model._physical(own)
+    return np.where(np.isnan(y_hat), np.inf, y_hat)
+
+
+def _stretches(record: Record, n_init: int) -> list[Record]:
+    """Return the pieces of a record with complete inputs that a run can go through."""
+    return [p for p in usable_stretches(record, 0) if len(p) > n_init + 1 and _measured(p, n_init)]
+
+
+def _measured(record: Record, n_init: int) -> bool:
+    return not np.isnan(record.y[n_init:]).all()
+
+
+def _startable(y: Array, start: int, n: int, last: int) -> int:
+    """Return the next place whose first ``n`` outputs are complete, or else ``start``."""
+    for place in (*range(start, last + 1), *range(start)):
+        if not np.isnan(y[place : place + n]).any():
+            return place
+    return start
+
+
+def _side_by_side(records: Sequence[Record], parts: Sequence[Array] | None = None) -> _Runs:
+    """Return records padded to the longest; what was added is not scored."""
+    most = max(len(r) for r in records)
+    u = np.stack([np.pad(r.u, ((0, most - len(r)), (0, 0)), mode="edge") for r in records])
+    y = np.full((len(records), most, records[0].ny), np.nan)
+    part = np.zeros((len(records), most), dtype=np.int64)
+    for i, record in enumerate(records):
+        y[i, : len(record)] = record.y
+        if parts is not None:
+            part[i, : len(record)] = parts[i]
+    return _Runs(u, y, part)
+
+
+def _worst(squares: Array, seen: Array) -> float:
+    """Return the largest root mean square error of a run."""
+    counts = seen.sum(axis=(1, 2))
+    with np.errstate(invalid="ignore"):
+        sums = np.where(seen, squares, 0.0).sum(axis=(1, 2))
+    means = sums[counts > 0] / counts[counts > 0]
+    return math.sqrt(float(means.max())) if len(means) else 0.0
+
+
+def _mean(values: Array, axis: int) -> Array:
+    """Return the mean of what is known; infinite where any of it is."""
+    known = ~np.isnan(values)
+    sums = np.where(known, values, 0.0).sum(axis=axis)
+    out: Array = sums / np.maximum(known.sum(axis=axis), 1)
+    return out
