@@ -10,6 +10,7 @@ from sysid.data.reading import Reading
 from sysid.terminal import fail, json_rows, print_advice, print_json, print_scores, print_table
 
 if TYPE_CHECKING:
+    from sysid.experiment.auto import Automatic
     from sysid.experiment.run import Run
 
 _SHOWN = 15  # candidates of an automatic search
@@ -94,10 +95,17 @@ def train_automatically(
         data_dir=data_dir,
         tell=tell,
     )
-    rows = json_rows(found.tried)
     if as_json:
-        print_json({"tried": rows, **_document(found.run)})
-        return
+        rows = json_rows(found.tried)
+        print_json({"tried": rows, **_document(found.run), "warning": found.warning})
+    else:
+        _print_search(found)
+    if found.warning:
+        fail(found.warning, 1)
+
+
+def _print_search(found: Automatic) -> None:
+    rows = json_rows(found.tried)
     print_advice(found.advice)
     heads = list(found.tried.columns)
     cells = [[_text(v) for v in row.values()] for row in rows[:_SHOWN]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -17,23 +18,24 @@ from sysid.data.files import write
 from sysid.data.many import found_files
 from sysid.data.reading import Reading
 from sysid.data.records import Record, as_records
-from sysid.experiment.candidates import DRAWS, SHORT, Candidate, Candidates
+from sysid.experiment.candidates import Candidate, Candidates
 from sysid.experiment.config import Config, parse_config
-from sysid.experiment.data import blocks_held_out, held_out, load_records
+from sysid.experiment.data import load_records
 from sysid.experiment.directory import new_directory, next_directory
+from sysid.experiment.held_out import HeldOut
+from sysid.experiment.judging import Judge
 from sysid.experiment.run import Run, train_config
-from sysid.experiment.search import Search, Split
+from sysid.experiment.search import Search
+from sysid.experiment.settling import settle
 from sysid.models import Model
 
 TABLE_FILE = "tried.csv"
 _LAST = 0.10  # kept for the evaluation
-_FRACTION = 0.125
-# Blocks of a record, each held out in turn: of a short one, where a single part is chance, and
-# where the plant integrates, as drift shows in long runs alone.
-_SEVERAL, _FEW = 4, 2
 _MANY = 1_000_000  # epochs; the time ends a trial
 _MOST_START = 50  # samples to start from, where nothing else is said
-_LEAST: tuple[dict[str, Any], dict[str, Any]] = ({"kind": "ffn", "hidden_sizes": [1]}, {})
+_LEAST_START = 2
+_LEAST = Candidate({"kind": "ffn", "hidden_sizes": []}, {})
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,12 @@ class Automatic:
     """What a search found.
 
     ``model`` is trained; ``config`` trains it again; ``tried`` has a row per candidate, the chosen
-    one first, then by error: candidate, weights, epochs, seconds, valid_rmse (over the outputs'
-    standard deviation), strays (whether it leaves the measured range on inputs in another order),
-    stopped_because. ``run`` is the run directory's, ``advice`` what the data looked like at first.
+    one first, then by error: candidate, weights, epochs, seconds, valid_rmse (of free runs from
+    many starts in what is held out, over the outputs' standard deviation), standard_error, worst
+    (the error of the worst start), runaways (starts from which it leaves the measured range) of so
+    many starts, stopped_because and verdict. ``run`` is the run directory's, ``advice`` what the
+    data looked like at first, and ``warning`` says why the model is not to be trusted, if it is
+    not.
     """
 
     model: Model
@@ -51,6 +56,7 @@ class Automatic:
     tried: pd.DataFrame
     advice: Advice
     run: Run
+    warning: str = ""
 
 
 def auto(
@@ -64,14 +70,14 @@ def auto(
 ) -> Automatic:
     """Find and train a model for records within a time, and leave a run directory.
 
-    Orders, family, size and training are chosen by the free run on the last part of each record,
-    which training does not see: linear models of several orders first, then networks of the best
-    orders, of which the better half gets more and more time, then what is near the best one. Of
-    those within 5 % of the lowest error, the one with the fewest weights is taken; a model that
-    leaves the measured range on inputs in another order counts by twice its error. Of short
-    records (fewer than 2000 samples in all) each quarter is held out in turn, and where the plant
-    integrates, each half, where a network counts by the worst of three seeds; what is chosen is
-    then trained again on all of it.
+    Orders, family, size and training are chosen by free runs from many starts in parts of the
+    records that training does not see: linear models of several orders first, then networks of
+    the best orders, of which the better half gets more and more time, then what is near the best
+    one. Of those that are not worse than the best by more than a standard error, the one with the
+    fewest weights is taken; none that runs away from a start, and none worse than the best linear
+    model. Of short records (fewer than 2000 samples in all) each quarter is held out in turn, and
+    where the plant integrates, each half; what is chosen is then trained again on all of it, and
+    judged again.
 
     Args:
         records: what to learn from; kept as npz files beside the run directory, in ``OUT-data``.
@@ -177,49 +183,39 @@ def _search(
     deadline = time.perf_counter() + (1 - _LAST) * 60 * budget
     # Test records are read again once the choice is made, and not before.
     untested = section | {"test": []} if section["source"] == "files" else section
-    records, n_init = load_records(_config(untested, Candidate(*_LEAST), seed), data_dir)
+    records, n_init = load_records(_config(untested, _LEAST, seed), data_dir)
     if section["source"] == "files":
         n_init = n_init or _default_n_init(records)
         section = section | {"n_init": n_init}
-    section = section | {"valid": {"fraction": _FRACTION}}
-    train, _ = held_out(_config(section, Candidate(*_LEAST), seed), records, n_init, gap=0)
-    looked_at = advice(train)
+    looked_at = advice(records)
     integrates = "integration" in looked_at.topics
-    short = sum(len(r) for r in records) < SHORT
-    blocks = _FEW if integrates else _SEVERAL if short else 1
     clipped = [f.channel for f in looked_at.findings if f.topic == "clipped"]
-
-    def splits(config: Config) -> list[Split]:
-        if blocks == 1:
-            return [held_out(config, records, n_init)]
-        return blocks_held_out(config, records, n_init, blocks)
-
+    parts = HeldOut(records, n_init, integrates)
+    section = parts.section(section)
     search = Search(
-        splits,
+        parts.splits,
         lambda candidate: _config(section, candidate, seed),
-        Candidates(train, looked_at.suggestion, n_init, integrates, clipped),
+        Candidates(records, looked_at.suggestion, n_init, integrates, clipped),
+        Judge(parts.judged(), records, n_init, bounded=not integrates),
         deadline,
         tell or (lambda row: None),
-        again=blocks > 1,
-        draws=DRAWS if integrates else 1,
+        again=parts.turns > 1,
     )
-    best = search.run()
-    config, state = best.finished_config(), None
-    if blocks == 1:
-        state = best.trainers[0].state_dict()
-    else:
-        config = _without_valid(config)
-    run = train_config(config, out, data_dir=data_dir, progress=False, state=state)
+    search.run()
+    settled = settle(search, records, n_init, bounded=not integrates)
+    if settled.warning:
+        settled.trainer.messages.append(settled.warning)
+        _LOG.warning(settled.warning)
+    state = settled.trainer.state_dict()
+    run = train_config(settled.config, out, data_dir=data_dir, progress=False, state=state)
     if run is None:
         raise RuntimeError("an automatic search must run in one process, not under torchrun")
-    tried = search.table()
+    tried = search.table(settled.trial)
     with replacing(out / TABLE_FILE) as partial:
         tried.to_csv(partial, index=False)
-    return Automatic(run.result.model, config, tried, looked_at, run)
-
-
-def _without_valid(config: Config) -> Config:
-    return config.model_copy(update={"data": config.data.model_copy(update={"valid": None})})
+    return Automatic(
+        run.result.model, settled.config, tried, looked_at, run, settled.warning
+    )
 
 
 def _config(section: dict[str, Any], candidate: Candidate, seed: int) -> Config:
@@ -236,4 +232,4 @@ def _config(section: dict[str, Any], candidate: Candidate, seed: int) -> Config:
 
 
 def _default_n_init(records: list[Record]) -> int:
-    return min(_MOST_START, min(len(r) for r in records) // 40)
+    return min(_MOST_START, max(min(len(r) for r in records) // 40, _LEAST_START))

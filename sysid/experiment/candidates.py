@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,14 +10,18 @@ import numpy as np
 
 from sysid.analysis.advice import Suggestion
 from sysid.data.records import Record
+from sysid.experiment.held_out import SHORT
 
-_ORDERS = (1, 2, 3, 4, 6, 8)
+_ORDERS = (1, 2, 3, 4, 6, 8)  # states of linear models
+_LAGS = (2, 5, 10)
 _LM_SAMPLES = 400_000  # above, J'J over everything takes longer than it is worth
 _PIECES = (100, 20, 5)  # that a record of a plant that integrates is cut into, one after the other
 _WINDOWS = 64  # a step of Adam
-SHORT = 2000  # samples, of which fewer are few
-DRAWS = 3  # seeds that a good candidate is tried from
+_MOST_WINDOWS = 4000  # an epoch of Adam
+_ENDLESS = 1e12  # weight decay that leaves nothing but the mean
+_SEEDS = 3  # that a good candidate is tried from
 _FEW_STATES = 2
+_ROWS = 0.5  # share of complete rows, below which a linear start is not to be had
 _HELD, _FAR = 10, 10  # samples at a limit; ranges of an output, beyond which there is none
 
 
@@ -31,24 +34,43 @@ class Candidate:
     seed: int = 0
 
     @property
-    def drawn(self) -> bool:
-        """Whether its weights depend on the seed; a linear start has nothing random."""
-        return self.model["kind"] == "gru" or bool(self.model["hidden_sizes"])
+    def recurrent(self) -> bool:
+        """Whether it is a network that has nothing linear in it."""
+        return self.model["kind"] in ("gru", "lstm")
+
+    @property
+    def linear(self) -> bool:
+        """Whether the model is a linear one; its weights do not depend on the seed."""
+        sizes = ("hidden_sizes", "output_hidden_sizes")
+        return not self.recurrent and not any(self.model.get(s) for s in sizes)
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether the learning rate follows a schedule, which has to be run to its end."""
+        return self.training.get("schedule", "constant") != "constant"
+
+    @property
+    def is_mean(self) -> bool:
+        """Whether nothing is left of the model but the mean of each output."""
+        return bool(self.training.get("weight_decay") == _ENDLESS)
 
     @property
     def name(self) -> str:
         """Its family and sizes in a few words."""
+        if self.is_mean:
+            return "mean"
         model = self.model
-        hidden = model.get("hidden_sizes", ())
         sizes = {
             "state_space": ("nx",),
             "narx": ("na", "nb", "nk"),
         }.get(model["kind"], ("hidden_size",))
         words = [model["kind"], *(f"{s}={model[s]}" for s in sizes if model.get(s))]
+        if model.get("integrating"):
+            words.append("integrating")
         if "hidden_sizes" in model:
-            words.append(f"hidden={'x'.join(map(str, hidden))}" if hidden else "linear")
-        if "activation" in model:
-            words.append(model["activation"])
+            words.append(_size("hidden", model["hidden_sizes"]))
+        if model.get("output_hidden_sizes") is not None and not model.get("integrating"):
+            words.append(_size("output", model["output_hidden_sizes"]))
         if decay := self.training.get("weight_decay"):
             words.append(f"decay={decay:g}")
         if self.training.get("horizons") == []:
@@ -58,6 +80,12 @@ class Candidate:
         return " ".join(words)
 
 
+def _size(name: str, sizes: Sequence[int]) -> str:
+    if sizes:
+        return f"{name}={'x'.join(map(str, sizes))}"
+    return "linear" if name == "hidden" else f"linear {name}"
+
+
 class Candidates:
     """What is tried for some records, from simple to rich.
 
@@ -65,10 +93,9 @@ class Candidates:
         records: the training part.
         suggestion: orders and windows by advice on them; ``None`` where the data allow none.
         n_init: samples that a simulation may start from.
-        integrates: whether the plant does. Then a free run is learned in pieces that get longer,
-            and models integrate as well, see inputs act linearly, as forces and flows do, and
-            start as a simulation does: a wrong start stays. No other kind is tried: one without
-            sums drifts, and of many some drift the right way by luck.
+        integrates: whether the plant does. Then models with exact sums are tried as well. They
+            see inputs act linearly, as forces and flows do, learn in pieces that get longer, and
+            start as a simulation does, since a wrong start stays.
         clipped: channels that stand at their limits; outputs among them stop there.
     """
 
@@ -86,54 +113,84 @@ class Candidates:
         self.suggestion = suggestion
         self.n_init, self.integrates = n_init, integrates
         self.limits = _limits(records, clipped)
+        complete = sum(int(r.complete().sum()) for r in records)
+        self.gappy = complete < _ROWS * self.samples
+
+    def mean(self) -> Candidate:
+        """Return the mean of each output as a model, which nothing may be worse than."""
+        training = {"loss": "one_step", "optimiser": "lm", "weight_decay": _ENDLESS}
+        if self.nu:
+            return Candidate({"kind": "ffn", "hidden_sizes": []}, training)
+        model = {"kind": "narx", "na": 1, "nb": 0, "hidden_sizes": [], "linear": False}
+        return Candidate(model, training)
 
     def linear(self) -> Iterator[Candidate]:
         """Yield linear models of several orders: what each nonlinear one has to beat."""
-        for order in self._orders:
+        if self._sums:
+            for order in self._integrating_orders:
+                yield self._integrating(order, ())
+        for order in _ORDERS:
             if self.nu and order <= self.longest // 20:
                 yield self._state_space(order, ())
         for order in self._lags():
-            if not self._sums:
-                yield self._narx(order, ())
+            yield self._narx(order, ())
+        if self.nu:
+            training = {"loss": "one_step", "optimiser": "lm"}
+            yield Candidate({"kind": "ffn", "hidden_sizes": []}, training)
 
     def nonlinear(self, ranked: list[Candidate]) -> Iterator[Candidate]:
         """Yield networks of the orders of the best linear models, given the best first."""
-        orders = [c.model["nx"] for c in ranked if c.model["kind"] == "state_space"][:2]
+        states = [c.model for c in ranked if c.model["kind"] == "state_space"]
+        orders = [m["nx"] for m in states if not m.get("integrating")][:2]
         if self._sums:  # friction looks like more states to a linear model
-            for order, hidden in itertools.product(self._orders[:2], (2, 4)):
-                yield self._state_space(order, (hidden,))
-            return
+            for order in self._integrating_orders[:2]:
+                for hidden in (2, 4):
+                    yield self._integrating(order, (hidden,))
+            orders = orders[:1]
         if self.samples < SHORT and orders:  # few samples: few states, and weights that decay
-            yield self._state_space(_FEW_STATES, (4,), "softplus", 1e-3)
+            yield self._state_space(_FEW_STATES, (4,), decay=1e-3)
             orders = sorted({_FEW_STATES, *orders})
         for order in orders:
             for hidden in (4, 12):
                 yield self._state_space(order, (hidden,))
+        for order in orders[:1]:
+            yield self._state_space(order, (), (8,))  # a curve behind a linear system
+            yield self._state_space(order, (8,), ())  # and before it
         if self.nu:
             yield self._static()
-        for order in self._lags():
-            for hidden in (3, 6, 20):  # of sinh neurons a free run may explode where data are few
+        for order in self._lags()[:2]:
+            for hidden in (6, 20):
                 yield self._narx(order, (hidden,))
-        if (gru := self._gru()) is not None:
+
+    def recurrent(self) -> Iterator[Candidate]:
+        """Yield a recurrent network that learns on windows, by Adam."""
+        if (gru := self._gru("gru", 48)) is not None:
             yield gru
 
     def near(self, best: Candidate) -> Iterator[Candidate]:
         """Yield changes of one thing in a good candidate."""
         model, training = best.model, best.training
-        if model["kind"] == "gru":
-            for size in (model["hidden_size"] * 2, max(model["hidden_size"] // 2, 4)):
-                yield Candidate(model | {"hidden_size": size}, training, best.seed)
-        elif model["hidden_sizes"]:
-            for factor in (1.6, 1 / 1.6):
-                sizes = [max(round(factor * hidden), 2) for hidden in model["hidden_sizes"]]
-                yield Candidate(model | {"hidden_sizes": sizes}, training, best.seed)
-        if model["kind"] == "state_space" and model["hidden_sizes"] and "activation" not in model:
-            yield Candidate(model | {"activation": "softplus"}, training, best.seed)
+        if best.is_mean:
+            return
+        if best.recurrent:
+            other = "lstm" if model["kind"] == "gru" else "gru"
+            for change in (
+                {"hidden_size": model["hidden_size"] * 2},
+                {"kind": other},
+                {"hidden_size": max(model["hidden_size"] // 2, 4)},
+            ):
+                if (model | change)["hidden_size"] <= 200:
+                    yield Candidate(model | change, training, best.seed)
+        for sizes in ("hidden_sizes", "output_hidden_sizes"):
+            for factor in (1.6, 1 / 1.6) if model.get(sizes) else ():
+                other_sizes = [max(round(factor * hidden), 2) for hidden in model[sizes]]
+                yield Candidate(model | {sizes: other_sizes}, training, best.seed)
         order = "nx" if "nx" in model else "na" if "na" in model else ""
         if order:
+            least = self._integrating_orders[0] if model.get("integrating") else 1
             for change in (1, -1):
                 value = model[order] + change
-                if value >= (self._orders[0] if order == "nx" else 1):
+                if value >= least:
                     both = {"nb": model["nb"] + change} if order == "na" and self.nu else {}
                     yield Candidate(model | {order: value} | both, training, best.seed)
         if training.get("horizons"):
@@ -144,8 +201,8 @@ class Candidates:
             decay = training.get("weight_decay", 0.0)
             for value in (1e-3, 1e-4) if not decay else (decay / 10, 0.0):
                 yield Candidate(model, training | {"weight_decay": value}, best.seed)
-        if best.drawn:
-            for seed in range(best.seed + 1, best.seed + DRAWS):
+        if not best.linear:
+            for seed in range(best.seed + 1, best.seed + _SEEDS):
                 yield Candidate(model, training, seed)
 
     @property
@@ -153,33 +210,44 @@ class Candidates:
         return self.integrates and self.nu > 0
 
     @property
-    def _orders(self) -> Sequence[int]:
-        """States of linear models; where there are sums, something must act on them."""
-        return range(self.ny + 1, self.ny + 4) if self._sums else _ORDERS
+    def _integrating_orders(self) -> Sequence[int]:
+        """States of models with sums, on which something must act."""
+        return range(self.ny + 1, self.ny + 4)
 
     def _lags(self) -> list[int]:
-        orders = {2, 5}
+        orders = set(_LAGS)
         if self.suggestion is not None:
             orders.add(min(max(self.suggestion.na, 1), 12))
-        return sorted(o for o in orders if o <= max(self.longest // 20, 1))
+        # Each lag of each channel is a weight, of which a record must tell several times as many.
+        most = self.samples // (5 * (self.nu + self.ny))
+        return sorted(o for o in orders if o <= min(max(self.longest // 20, 1), most)) or [1]
 
     def _state_space(
-        self, nx: int, hidden: tuple[int, ...], activation: str = "", decay: float = 0.0
+        self,
+        nx: int,
+        hidden: tuple[int, ...],
+        output: tuple[int, ...] | None = None,
+        decay: float = 0.0,
     ) -> Candidate:
         model: dict[str, Any] = {"kind": "state_space", "nx": nx, "hidden_sizes": list(hidden)}
         training = self._second_order()
-        if activation:
-            model["activation"] = activation
+        if output is not None:
+            model["output_hidden_sizes"] = list(output)
         if decay:
             training["weight_decay"] = decay
+        if self.gappy:
+            training["linear_start"] = False
         if self.limits:
             model["output_limits"] = self.limits
-        if self._sums:
-            model |= {"integrating": True, "linear_input": True}
-            model |= {"feedthrough": False, "output_hidden_sizes": []}
-            if self.n_init:
-                training["state_samples"] = self.n_init
-        if self._sums and self.longest >= 2 * _PIECES[0]:
+        return Candidate(model, training)
+
+    def _integrating(self, nx: int, hidden: tuple[int, ...]) -> Candidate:
+        found = self._state_space(nx, hidden, ())
+        model = found.model | {"integrating": True, "linear_input": True, "feedthrough": False}
+        training = dict(found.training)
+        if self.n_init:
+            training["state_samples"] = self.n_init
+        if self.longest >= 2 * _PIECES[0]:
             pieces = [self.longest // share for share in _PIECES]
             training |= {"horizons": pieces, "horizon_epochs": 15 if hidden else 5}
         return Candidate(model, training)
@@ -194,32 +262,36 @@ class Candidates:
         nk = min(self.suggestion.nk if self.suggestion else 0, 5) if self.nu else 0
         model = {"kind": "narx", "na": order, "nb": nk + order if self.nu else 0, "nk": nk}
         growing = [h for h in (1, 10, 100) if 10 * h <= self.longest]
-        horizons = {"horizons": growing, "horizon_epochs": 6 if hidden else 3}
+        horizons = {"horizons": growing, "horizon_epochs": 6 if hidden else 3} if growing else {}
         return Candidate(model | {"hidden_sizes": list(hidden)}, self._second_order() | horizons)
 
     def _second_order(self) -> dict[str, Any]:
         optimiser = "lm" if self.samples <= _LM_SAMPLES else "lbfgs"
         return {"loss": "full_sequence", "optimiser": optimiser}
 
-    def _gru(self) -> Candidate | None:
+    def _gru(self, kind: str, size: int) -> Candidate | None:
         """Return a recurrent network that starts from measured samples, on windows."""
-        if self.suggestion is None or not self.nu:
+        if not self.nu:
             return None
         start = max(self.n_init, 1)
-        length = max(self.suggestion.length, 3 * start)
-        if self.samples < 20 * length or length > self.longest:
+        suggested = self.suggestion.length if self.suggestion else 200
+        length = min(max(suggested, 3 * start, 100), self.longest // 4, 400)
+        if length < 3 * start:
+            length = min(3 * start, self.longest // 2)
+        if length <= start + 5 or self.samples < 4 * length:
             return None
         training = {
             "loss": "subsequence",
             "length": length,
-            "stride": max(length // 10, 1),
+            "stride": max(self.samples // _MOST_WINDOWS, length // 20, 1),
             "batch_size": _WINDOWS,
             "optimiser": "adam",
-            "learning_rate": 4e-3,
+            "learning_rate": 6e-3,
+            "schedule": "one_cycle",
             "clip": 1.0,
         }
         return Candidate(
-            {"kind": "gru", "hidden_size": 24, "initial_state": "encoder", "n_init": start},
+            {"kind": kind, "hidden_size": size, "initial_state": "encoder", "n_init": start},
             training,
         )
 
