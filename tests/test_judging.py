@@ -123,7 +123,14 @@ def test_an_output_that_is_measured_now_and_then() -> None:
     y = np.full_like(record.y, np.nan)
     y[::10] = record.y[::10]
     model = sysid.StateSpace(nu=1, ny=1, nx=1, hidden_sizes=())
-    sysid.fit(model, record.replace(y=y), loss="full_sequence", optimiser="lm", max_epochs=20)
+    sysid.fit(
+        model,
+        record.replace(y=y),
+        loss="full_sequence",
+        optimiser="lm",
+        max_epochs=20,
+        linear_start=False,
+    )
     judge = Judge([[record.replace(y=y)[300:]]], [record.replace(y=y)], 15)
     assert judge.judge([model]).error < 0.1
 

@@ -213,9 +213,7 @@ def _search(
     tried = search.table(settled.trial)
     with replacing(out / TABLE_FILE) as partial:
         tried.to_csv(partial, index=False)
-    return Automatic(
-        run.result.model, settled.config, tried, looked_at, run, settled.warning
-    )
+    return Automatic(run.result.model, settled.config, tried, looked_at, run, settled.warning)
 
 
 def _config(section: dict[str, Any], candidate: Candidate, seed: int) -> Config:

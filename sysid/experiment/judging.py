@@ -51,7 +51,7 @@ class Judgement:
 
     @property
     def standard_error(self) -> float:
-        """The standard error of ``error``; stretches of time count as independent, samples do not."""
+        """The standard error of ``error`` over stretches of time; samples depend on each other."""
         if not math.isfinite(self.error) or self.error == 0:
             return 0.0
         return self._spread(self.parts) / (2 * self.error)
@@ -83,11 +83,12 @@ class Judgement:
 
 @dataclass(frozen=True, eq=False)
 class _Runs:
-    """Runs side by side: ``(runs, samples, channels)``, and the stretch that a sample is of."""
+    """Runs side by side, ``(runs, samples, channels)``, and the stretch of time of each sample."""
 
     u: Array
     y: Array  # missing where nothing is scored
     part: Array  # (runs, samples)
+    kind: Array  # (runs,): the length class, or which inputs
 
 
 class Judge:
@@ -137,25 +138,31 @@ class Judge:
         sums, counts = np.zeros((2, len(_LENGTHS), self.total, len(self.std)))
         worst, recorded, stressed, starts = 0.0, 0, 0, 0
         for i, (model, batches) in enumerate(zip(models, self.scored, strict=True)):
-            for length, runs in enumerate(batches):
+            for runs in batches:
                 y_hat = free_runs(model, runs.u, runs.y, self.n_init)
-                recorded += self._left(y_hat)
+                recorded += int(self._left(y_hat).sum())
                 starts += len(y_hat)
                 squares, seen = self._squares(y_hat, runs.y)
                 worst = max(worst, _worst(squares, seen))
-                for output in range(len(self.std)):
-                    of = seen[..., output]
-                    at = runs.part[of]
-                    sums[length, :, output] += np.bincount(at, squares[..., output][of], self.total)
-                    counts[length, :, output] += np.bincount(at, minlength=self.total)
-            for kind, runs in enumerate(self.stressed):
-                few = slice(i, None, len(models))
-                if not len(runs.u[few]):
-                    continue
-                left = self._left(free_runs(model, runs.u[few], runs.y[few], self.n_init), kind > 0)
-                recorded, stressed = recorded + left * (kind == 0), stressed + left * (kind > 0)
-                starts += len(runs.u[few])
+                self._add(squares, seen, runs, sums, counts)
+            few = slice(i, None, len(models))
+            if len(u := self.stressed.u[few]):
+                left = self._left(free_runs(model, u, self.stressed.y[few], self.n_init))
+                as_recorded = self.stressed.kind[few] == 0
+                recorded += int((left & as_recorded).sum())
+                stressed += int((left & ~as_recorded).sum())
+                starts += len(u)
         return self._judgement(sums, counts, worst, recorded, stressed, starts)
+
+    def _add(self, squares: Array, seen: Array, runs: _Runs, sums: Array, counts: Array) -> None:
+        """Add squares to the sums of their length class, stretch of time and output."""
+        for output in range(len(self.std)):
+            for kind in np.unique(runs.kind):
+                of = runs.kind == kind
+                at = runs.part[of][seen[of][..., output]]
+                here = squares[of][..., output][seen[of][..., output]]
+                sums[kind, :, output] += np.bincount(at, here, self.total)
+                counts[kind, :, output] += np.bincount(at, minlength=self.total)
 
     def _judgement(
         self, sums: Array, counts: Array, worst: float, recorded: int, stressed: int, starts: int
@@ -184,8 +191,8 @@ class Judge:
             squares = ((y_hat - y) / self.std) ** 2
         return np.where(np.isfinite(squares), squares, np.where(seen, np.inf, 0.0)), seen
 
-    def _left(self, y_hat: Array, stressed: bool = False) -> int:
-        """Return how many runs are not finite or leave the measured range."""
+    def _left(self, y_hat: Array) -> Array:
+        """Return for each run whether it is not finite or leaves the measured range."""
         y_hat = y_hat[:, self.n_init :]
         margin = _MARGIN * (self.high - self.low) if self.bounded else np.inf
         # Rounding moves an output that never moved.
@@ -193,54 +200,57 @@ class Judge:
         with np.errstate(invalid="ignore"):
             inside = (y_hat >= self.low - margin) & (y_hat <= self.high + margin)
         inside &= np.isfinite(y_hat)
-        return int((~inside.all(axis=(1, 2))).sum())
+        left: Array = ~inside.all(axis=(1, 2))
+        return left
 
     def _scored(self, blocks: list[Record], first: int, runs_each: float) -> Iterator[_Runs]:
-        """Yield the runs of each length class through some held-out blocks."""
+        """Yield the runs through whole held-out blocks, and those through parts of them."""
         n = self.n_init
-        for share, most, of_runs in _LENGTHS:
-            rows = []
+        rows: list[tuple[Record, Array, int]] = []
+        for kind, (share, most, of_runs) in enumerate(_LENGTHS):
             for i, block in enumerate(blocks):
                 whole = len(block)
                 length = min(max(int(share * whole), 2 * n + 10), most + n, whole)
                 runs = max(math.ceil(of_runs * runs_each), 1)
                 stretch = np.arange(whole) * self.parts // whole + first + i * self.parts
-                for start in np.unique(np.linspace(0, whole - length, runs).astype(int)):
-                    start = _startable(block.y, int(start), n, whole - length)
-                    rows.append((block[start : start + length], stretch[start : start + length]))
-            yield _side_by_side([r for r, _ in rows], [s for _, s in rows])
+                for place in np.unique(np.linspace(0, whole - length, runs).astype(int)):
+                    start = _startable(block.y, int(place), n, whole - length)
+                    end = start + length
+                    rows.append((block[start:end], stretch[start:end], kind))
+        for wanted in ((0,), (1, 2)):
+            some = [r for r in rows if r[2] in wanted]
+            yield _side_by_side(
+                [r for r, _, _ in some], [s for _, s, _ in some], [k for *_, k in some]
+            )
 
-    def _stressed(self, records: Sequence[Record], starts: int) -> list[_Runs]:
+    def _stressed(self, records: Sequence[Record], starts: int) -> _Runs:
         """Return runs from all over the records: as recorded, in another order, and beyond."""
         n = self.n_init
         pieces = [p for r in records for p in _stretches(r, n)]
         sizes = np.array([len(p) for p in pieces], dtype=float)
         random = np.random.default_rng(0)
         u_all = np.concatenate([p.u for p in pieces])
-        mean = u_all.mean(axis=0) if len(u_all) else 0.0
-        length = min(_STRESS, int(sizes.sum()))
-        out = []
-        for kind in range(3):
-            rows = []
-            for _ in range(max(starts // 3, 4)):
-                piece = pieces[random.choice(len(pieces), p=sizes / sizes.sum())]
-                least = len(piece) - n - 5
-                start = _startable(piece.y, int(random.integers(0, max(least, 0) + 1)), n, least)
-                rest = piece[start:]
-                if kind:  # the start as recorded, other inputs after it
-                    shifted = np.roll(u_all, -int(random.integers(len(u_all))), axis=0)[:length]
-                    parts = np.array_split(shifted, _PIECES)
-                    u = np.concatenate([parts[k] for k in random.permutation(len(parts))])
-                    if kind == 2:
-                        u = mean + _BEYOND * (u - mean)
-                    u = np.concatenate([rest.u[:n], u])
-                    y = np.full((len(u), rest.ny), np.nan)
-                    y[:n] = rest.y[:n]
-                    rows.append(rest.replace(u=u if rest.nu else None, y=y))
-                else:
-                    rows.append(rest[: n + length])
-            out.append(_side_by_side(rows))
-        return out
+        length = min(_STRESS, len(u_all))
+        rows, kinds = [], []
+        for i in range(max(starts, 12)):
+            piece = pieces[random.choice(len(pieces), p=sizes / sizes.sum())]
+            last = max(len(piece) - n - 5, 0)
+            rest = piece[_startable(piece.y, int(random.integers(last + 1)), n, last) :]
+            kinds.append(i % 3)
+            if kinds[-1] == 0:
+                rows.append(rest[: n + length])
+                continue
+            parts = np.array_split(
+                np.roll(u_all, -int(random.integers(len(u_all))), 0)[:length], _PIECES
+            )
+            u = np.concatenate([parts[k] for k in random.permutation(len(parts))])
+            if kinds[-1] == 2:
+                u = u_all.mean(axis=0) + _BEYOND * (u - u_all.mean(axis=0))
+            y = np.full((n + length, rest.ny), np.nan)
+            y[:n] = rest.y[:n]
+            u = np.concatenate([rest.u[:n], u])  # the start as recorded, other inputs after it
+            rows.append(rest.replace(u=u if rest.nu else None, y=y))
+        return _side_by_side(rows, None, kinds)
 
 
 @torch.no_grad()
@@ -297,7 +307,9 @@ def _startable(y: Array, start: int, n: int, last: int) -> int:
     return start
 
 
-def _side_by_side(records: Sequence[Record], parts: Sequence[Array] | None = None) -> _Runs:
+def _side_by_side(
+    records: Sequence[Record], parts: Sequence[Array] | None, kinds: Sequence[int]
+) -> _Runs:
     """Return records padded to the longest; what was added is not scored."""
     most = max(len(r) for r in records)
     u = np.stack([np.pad(r.u, ((0, most - len(r)), (0, 0)), mode="edge") for r in records])
@@ -307,7 +319,7 @@ def _side_by_side(records: Sequence[Record], parts: Sequence[Array] | None = Non
         y[i, : len(record)] = record.y
         if parts is not None:
             part[i, : len(record)] = parts[i]
-    return _Runs(u, y, part)
+    return _Runs(u, y, part, np.array(kinds))
 
 
 def _worst(squares: Array, seen: Array) -> float:

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import scipy.linalg
 import torch
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector
 
@@ -110,6 +110,12 @@ class Objective(ABC):
         return total
 
 
+@cache
+def _libraries() -> ThreadpoolController:
+    """Return the loaded BLAS libraries; to look for them takes longer than a small step."""
+    return ThreadpoolController()
+
+
 @contextmanager
 def one_thread_each() -> Iterator[None]:
     """Keep torch and NumPy to the threads they are called from.
@@ -118,7 +124,7 @@ def one_thread_each() -> Iterator[None]:
     each other: both libraries' wait for the next call in a loop.
     """
     before = torch.get_num_threads()
-    with threadpool_limits(limits=1, user_api="blas"):
+    with _libraries().limit(limits=1, user_api="blas"):
         torch.set_num_threads(1)
         try:
             yield
