@@ -217,7 +217,7 @@ def _search(
 
 
 def _config(section: dict[str, Any], candidate: Candidate, seed: int) -> Config:
-    training = candidate.training | {"max_epochs": _MANY}
+    training = {"max_epochs": _MANY} | candidate.training
     return parse_config(
         {
             "name": "auto",

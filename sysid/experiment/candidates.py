@@ -19,6 +19,7 @@ _PIECES = (100, 20, 5)  # that a record of a plant that integrates is cut into, 
 _WINDOWS = 64  # a step of Adam
 _MOST_WINDOWS = 4000  # an epoch of Adam
 _ENDLESS = 1e12  # weight decay that leaves nothing but the mean
+_TO_NOTHING = 8  # epochs in which it does
 _SEEDS = 3  # that a good candidate is tried from
 _FEW_STATES = 2
 _ROWS = 0.5  # share of complete rows, below which a linear start is not to be had
@@ -119,6 +120,7 @@ class Candidates:
     def mean(self) -> Candidate:
         """Return the mean of each output as a model, which nothing may be worse than."""
         training = {"loss": "one_step", "optimiser": "lm", "weight_decay": _ENDLESS}
+        training["max_epochs"] = _TO_NOTHING
         if self.nu:
             return Candidate({"kind": "ffn", "hidden_sizes": []}, training)
         model = {"kind": "narx", "na": 1, "nb": 0, "hidden_sizes": [], "linear": False}

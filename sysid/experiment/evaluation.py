@@ -22,6 +22,7 @@ from sysid.data.records import Record
 from sysid.experiment.config import Config, read_config
 from sysid.experiment.data import Data, load_data
 from sysid.models import Model
+from sysid.training.full_sequence import usable_stretches
 
 BAND_HORIZONS = (1, 10, SIMULATION)
 
@@ -59,7 +60,8 @@ def evaluate(config: Config, data: Data, model: Model, origin: Origin) -> Evalua
     """
     parts = {"test": data.test, "valid": data.valid}
     if not (data.test or data.valid):
-        parts["train"] = data.train
+        # A simulation ends where an input is missing.
+        parts["train"] = [p for r in data.train for p in usable_stretches(r, model.n_memory)]
     parts = {part: records for part, records in parts.items() if records}
     tables = {
         part: compare({model.kind: model}, records, (1, SIMULATION))

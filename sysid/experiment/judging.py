@@ -23,6 +23,7 @@ _STRESS = 800  # samples of a run that only has to stay in range
 _PIECES = 20  # that the inputs of a run are cut into to come in another order
 _BEYOND = 1.2  # factor on the inputs' deviation from their mean
 _MARGIN = 1.0  # distance from the measured range, in ranges, at which a model runs away
+_STILL = 0.01  # the same for an output that never moved, as a share of it
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,8 +196,7 @@ class Judge:
         """Return for each run whether it is not finite or leaves the measured range."""
         y_hat = y_hat[:, self.n_init :]
         margin = _MARGIN * (self.high - self.low) if self.bounded else np.inf
-        # Rounding moves an output that never moved.
-        margin = np.maximum(margin, 1e-6 * np.abs(self.high))
+        margin = np.maximum(margin, _STILL * np.abs(self.high))
         with np.errstate(invalid="ignore"):
             inside = (y_hat >= self.low - margin) & (y_hat <= self.high + margin)
         inside &= np.isfinite(y_hat)

@@ -21,7 +21,23 @@ _LINEAR, _NETWORKS, _RECURRENT, _HALF, _BEST = 0.08, 0.25, 0.17, 0.17, 0.13
 _FINISH, _AGAIN = 0.05, 0.20
 _CENTRES = 10  # candidates near which others are looked for, the best first
 _ALIKE = 1.25  # times the lowest error: no smaller model is worth more than that
+_ROUNDING = 1e-4  # of an error
 _PRONE = 1.5  # times the worst run of the best candidate
+
+
+def leaves(trial: Trial, found: Judgement, floor: Judgement | None) -> bool:
+    """Return whether a model leaves the measured range where it should not.
+
+    With inputs as recorded, none may. With others a plant may go further than it did: as often as
+    the best linear model does, which goes no further than a sum of responses can.
+
+    Args:
+        trial: of the model.
+        found: what was found of it.
+        floor: what was found of the best linear model on the same runs, if there is one.
+    """
+    allowed = 0 if floor is None else floor.stressed
+    return found.recorded > 0 or (found.stressed > allowed and not trial.candidate.linear)
 
 
 class Search:
@@ -59,7 +75,7 @@ class Search:
         self.deadline -= share * total
         total *= 1 - share
         # Without any model the time is exceeded rather than nothing found.
-        self._work_on(self.candidates.mean(), 0.0, math.inf)
+        self._work_on(self.candidates.mean(), math.inf, math.inf)
         linear = self._round(self.candidates.linear(), _LINEAR * total)
         networks = list(self.candidates.nonlinear([t.candidate for t in linear]))
         tried = self._round(networks, _NETWORKS * total)
@@ -81,31 +97,29 @@ class Search:
     @property
     def floor(self) -> Trial:
         """The best linear trial, or the mean where that is better."""
-        linear = [t for t in self.trials.values() if t.candidate.linear]
-        return min(linear, key=self._order)
+        return min(self._linear, key=self._order)
+
+    def beats_mean(self, trial: Trial) -> bool:
+        """Return whether a trial is better than the mean of the output, by more than rounding."""
+        mean = self.mean.error
+        return trial.error < mean - _ROUNDING * max(mean, 1.0)
 
     def runs_away(self, trial: Trial) -> bool:
-        """Return whether a trial leaves the measured range where no linear one does.
-
-        With inputs as recorded, none may; with others, a plant may go further than it did.
-        """
-        return trial.judgement is None or self.leaves(trial.judgement)
-
-    def leaves(self, found: Judgement) -> bool:
-        """Return whether there are more runs that leave the measured range than may be."""
-        share = self._allowed_share
-        return found.recorded > 0 or found.stressed > share * found.starts
+        """Return whether a trial leaves the measured range where it should not."""
+        floor = min(
+            (
+                t.judgement
+                for t in self._linear
+                if t.judgement is not None and not t.judgement.recorded
+            ),
+            key=lambda j: j.error,
+            default=None,
+        )
+        return trial.judgement is None or leaves(trial, trial.judgement, floor)
 
     @property
-    def _allowed_share(self) -> float:
-        """Share of runs in which other inputs lead the best linear model out of the range."""
-        sound = [
-            t.judgement
-            for t in self.trials.values()
-            if t.candidate.linear and t.judgement is not None and not t.judgement.recorded
-        ]
-        best = min(sound, key=lambda j: j.error, default=None)
-        return 0.0 if best is None else best.stressed / best.starts
+    def _linear(self) -> list[Trial]:
+        return [t for t in self.trials.values() if t.candidate.linear]
 
     def _order(self, trial: Trial) -> tuple[bool, float]:
         return self.runs_away(trial), trial.error
@@ -119,6 +133,8 @@ class Search:
         trials = sorted(self.trials.values(), key=self._order)
         trials = [t for t in trials if math.isfinite(t.error)] or trials[:1]
         best, floor = trials[0], self.floor
+        if not self.beats_mean(best):
+            best = floor = self.mean
         alike = [t for t in trials if self._as_good(t, best) and t.error <= floor.error]
         first = min(alike, key=lambda t: (t.weights, t.error), default=best)
         return [first, *(t for t in trials if t is not first)]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sysid.data.records import Record
 from sysid.experiment.config import Config
 from sysid.experiment.judging import Judge, Judgement
-from sysid.experiment.search import Search
+from sysid.experiment.search import Search, leaves
 from sysid.experiment.trial import Trial
 from sysid.training.trainer import Trainer
 
@@ -48,32 +48,43 @@ def settle(
         bounded: whether the plant stays in its range.
     """
     judge = Judge([records], records, n_init, bounded, _STARTS)
-    ranked, reserve = search.ranked(), [search.floor, search.mean]
+    reserve = [search.floor, search.mean]
+    # The floor comes to be known first: others may go as far from the range as it does.
+    floor = _finished(search, reserve[0], records, judge)
     failed: list[Settled] = []
-    for trial in dict.fromkeys([*ranked[:_TRIES], *reserve]):
-        late = time.perf_counter() > search.deadline
-        if late and failed and trial not in reserve:
+    for trial in dict.fromkeys([*search.ranked()[:_TRIES], *reserve]):
+        if time.perf_counter() > search.deadline and failed and trial not in reserve:
             continue
-        try:
-            config, trainer = trial.finish(records)
-            found = judge.judge([trainer.model])
-        except (ValueError, ArithmeticError, MemoryError, RuntimeError) as error:
-            trial.verdict = f"failed when it was trained on everything: {error}"
+        settled = floor if trial is reserve[0] else _finished(search, trial, records, judge)
+        if settled is None:
             continue
-        settled = Settled(trial, config, trainer, found, _warning(search, trial))
-        trial.verdict = _fault(search, trial, found)
+        trial.verdict = _fault(settled, floor)
         if not trial.verdict:
             trial.verdict = "delivered"
             return settled
         failed.append(settled)
-    least = min(failed, key=lambda s: (search.leaves(s.judgement), s.judgement.error))
+    least = min(failed, key=lambda s: (s.judgement.recorded > 0, s.judgement.error))
     least.trial.verdict = f"delivered, though it {least.trial.verdict}"
     return least
 
 
-def _fault(search: Search, trial: Trial, found: Judgement) -> str:
+def _finished(
+    search: Search, trial: Trial, records: Sequence[Record], judge: Judge
+) -> Settled | None:
+    """Return a trial at its end and judged on everything; nothing if that fails."""
+    try:
+        config, trainer = trial.finish(records)
+        found = judge.judge([trainer.model])
+    except (ValueError, ArithmeticError, MemoryError, RuntimeError) as error:
+        trial.verdict = f"failed when it was trained on everything: {error}"
+        return None
+    return Settled(trial, config, trainer, found, _warning(search, trial))
+
+
+def _fault(settled: Settled, floor: Settled | None) -> str:
     """Return what speaks against a model that was judged on everything, or nothing."""
-    if search.leaves(found):
+    trial, found = settled.trial, settled.judgement
+    if leaves(trial, found, None if floor is None else floor.judgement):
         return f"runs away from {found.recorded + found.stressed} of {found.starts} starts"
     foretold = trial.judgement
     if foretold is None:
@@ -86,7 +97,7 @@ def _fault(search: Search, trial: Trial, found: Judgement) -> str:
 
 def _warning(search: Search, trial: Trial) -> str:
     mean = search.mean
-    if trial.error < mean.error and not trial.candidate.is_mean:
+    if search.beats_mean(trial):
         return ""
     return (
         "no candidate is better on what is held out than the mean of the output (free-run error "

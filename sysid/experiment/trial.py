@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -74,9 +75,10 @@ class Trial:
         started = time.perf_counter()
         before = self.best_epochs
         try:
-            if not self.trainers:
-                self._begin(seconds)
-            self._train(started + seconds, deadline)
+            with np.errstate(all="ignore"):  # what is not finite is found out in the end
+                if not self.trainers:
+                    self._begin(seconds)
+                self._train(started + seconds, deadline)
         except _FAILURES as error:  # what it had reached counts
             self.reason = " ".join(str(error).split())
         now = time.perf_counter()
