@@ -23,6 +23,7 @@ _TO_NOTHING = 8  # epochs in which it does
 _SEEDS = 3  # that a good candidate is tried from
 _FEW_STATES = 2
 _ROWS = 0.5  # share of complete rows, below which a linear start is not to be had
+_PAST = 20  # lags that a linear start of a state space looks at
 _HELD, _FAR = 10, 10  # samples at a limit; ranges of an output, beyond which there is none
 
 
@@ -115,7 +116,9 @@ class Candidates:
         self.n_init, self.integrates = n_init, integrates
         self.limits = _limits(records, clipped)
         complete = sum(int(r.complete().sum()) for r in records)
-        self.gappy = complete < _ROWS * self.samples
+        # Of what is trained on, with some to spare.
+        coefficients = _PAST * (self.nu + self.ny)
+        self.gappy = complete < max(_ROWS * self.samples, 2 * coefficients)
 
     def mean(self) -> Candidate:
         """Return the mean of each output as a model, which nothing may be worse than."""
@@ -232,6 +235,7 @@ class Candidates:
         decay: float = 0.0,
     ) -> Candidate:
         model: dict[str, Any] = {"kind": "state_space", "nx": nx, "hidden_sizes": list(hidden)}
+        model["stable"] = True
         training = self._second_order()
         if output is not None:
             model["output_hidden_sizes"] = list(output)
@@ -262,10 +266,16 @@ class Candidates:
 
     def _narx(self, order: int, hidden: tuple[int, ...]) -> Candidate:
         nk = min(self.suggestion.nk if self.suggestion else 0, 5) if self.nu else 0
-        model = {"kind": "narx", "na": order, "nb": nk + order if self.nu else 0, "nk": nk}
+        model: dict[str, Any] = {
+            "kind": "narx",
+            "na": order,
+            "nb": nk + order if self.nu else 0,
+            "nk": nk,
+        }
         growing = [h for h in (1, 10, 100) if 10 * h <= self.longest]
         horizons = {"horizons": growing, "horizon_epochs": 6 if hidden else 3} if growing else {}
-        return Candidate(model | {"hidden_sizes": list(hidden)}, self._second_order() | horizons)
+        model |= {"hidden_sizes": list(hidden), "stable": bool(hidden)}
+        return Candidate(model, self._second_order() | horizons)
 
     def _second_order(self) -> dict[str, Any]:
         optimiser = "lm" if self.samples <= _LM_SAMPLES else "lbfgs"

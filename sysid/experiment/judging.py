@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -34,7 +34,8 @@ class Judgement:
     judge looks at, and ``weights`` the samples of each. ``outputs`` has an error per output,
     ``worst`` is that of the worst run. ``recorded`` counts the runs with inputs as they were
     recorded that left the measured range, ``stressed`` those with inputs in another order or
-    beyond their range; ``starts`` counts all runs.
+    beyond their range; ``starts`` counts all runs. ``bounded`` says whether the model stays
+    within bounds for any bounded input, or is an exact sum of what does.
     """
 
     parts: Array
@@ -44,6 +45,7 @@ class Judgement:
     recorded: int
     stressed: int
     starts: int
+    bounded: bool
 
     @property
     def error(self) -> float:
@@ -89,7 +91,12 @@ class _Runs:
     u: Array
     y: Array  # missing where nothing is scored
     part: Array  # (runs, samples)
+    lengths: Array  # (runs,): samples before what was added to make the runs alike
     kind: Array  # (runs,): the length class, or which inputs
+
+    def some(self, chosen: slice) -> _Runs:
+        """Return every so many of the runs."""
+        return _Runs(*(getattr(self, f.name)[chosen] for f in fields(self)))
 
 
 class Judge:
@@ -141,19 +148,18 @@ class Judge:
         for i, (model, batches) in enumerate(zip(models, self.scored, strict=True)):
             for runs in batches:
                 y_hat = free_runs(model, runs.u, runs.y, self.n_init)
-                recorded += int(self._left(y_hat).sum())
+                recorded += int(self._left(y_hat, runs.lengths).sum())
                 starts += len(y_hat)
                 squares, seen = self._squares(y_hat, runs.y)
                 worst = max(worst, _worst(squares, seen))
                 self._add(squares, seen, runs, sums, counts)
-            few = slice(i, None, len(models))
-            if len(u := self.stressed.u[few]):
-                left = self._left(free_runs(model, u, self.stressed.y[few], self.n_init))
-                as_recorded = self.stressed.kind[few] == 0
-                recorded += int((left & as_recorded).sum())
-                stressed += int((left & ~as_recorded).sum())
-                starts += len(u)
-        return self._judgement(sums, counts, worst, recorded, stressed, starts)
+            runs = self.stressed.some(slice(i, None, len(models)))
+            left = self._left(free_runs(model, runs.u, runs.y, self.n_init), runs.lengths)
+            recorded += int((left & (runs.kind == 0)).sum())
+            stressed += int((left & (runs.kind > 0)).sum())
+            starts += len(left)
+        bounded = all(model.bounded.growth != "unknown" for model in models)
+        return Judgement(*_averaged(sums, counts), worst, recorded, stressed, starts, bounded)
 
     def _add(self, squares: Array, seen: Array, runs: _Runs, sums: Array, counts: Array) -> None:
         """Add squares to the sums of their length class, stretch of time and output."""
@@ -165,26 +171,6 @@ class Judge:
                 sums[kind, :, output] += np.bincount(at, here, self.total)
                 counts[kind, :, output] += np.bincount(at, minlength=self.total)
 
-    def _judgement(
-        self, sums: Array, counts: Array, worst: float, recorded: int, stressed: int, starts: int
-    ) -> Judgement:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            # Runs of each length count alike where there are some.
-            errors = np.where(counts > 0, sums / counts, np.nan)
-        known = counts.sum(axis=(0, 2)) > 0
-        by_part = _mean(errors, 0)[known]  # (parts, outputs)
-        weights = counts.sum(axis=(0, 2))[known]
-        measured = (counts.sum(axis=0) > 0)[known] * weights[:, None]
-        return Judgement(
-            (by_part * measured).sum(axis=1) / measured.sum(axis=1) * 1.0,
-            weights,
-            np.sqrt((by_part * measured).sum(axis=0) / np.maximum(measured.sum(axis=0), 1)),
-            worst,
-            recorded,
-            stressed,
-            starts,
-        )
-
     def _squares(self, y_hat: Array, y: Array) -> tuple[Array, Array]:
         seen = ~np.isnan(y)
         seen[:, : self.n_init] = False
@@ -192,15 +178,16 @@ class Judge:
             squares = ((y_hat - y) / self.std) ** 2
         return np.where(np.isfinite(squares), squares, np.where(seen, np.inf, 0.0)), seen
 
-    def _left(self, y_hat: Array) -> Array:
+    def _left(self, y_hat: Array, lengths: Array) -> Array:
         """Return for each run whether it is not finite or leaves the measured range."""
-        y_hat = y_hat[:, self.n_init :]
         margin = _MARGIN * (self.high - self.low) if self.bounded else np.inf
         margin = np.maximum(margin, _STILL * np.abs(self.high))
         with np.errstate(invalid="ignore"):
             inside = (y_hat >= self.low - margin) & (y_hat <= self.high + margin)
         inside &= np.isfinite(y_hat)
-        left: Array = ~inside.all(axis=(1, 2))
+        sample = np.arange(y_hat.shape[1])
+        counts = (sample >= self.n_init) & (sample < lengths[:, None])
+        left: Array = (counts & ~inside.all(axis=2)).any(axis=1)
         return left
 
     def _scored(self, blocks: list[Record], first: int, runs_each: float) -> Iterator[_Runs]:
@@ -319,7 +306,8 @@ def _side_by_side(
         y[i, : len(record)] = record.y
         if parts is not None:
             part[i, : len(record)] = parts[i]
-    return _Runs(u, y, part, np.array(kinds))
+    lengths = np.array([len(r) for r in records])
+    return _Runs(u, y, part, lengths, np.array(kinds))
 
 
 def _worst(squares: Array, seen: Array) -> float:
@@ -331,9 +319,19 @@ def _worst(squares: Array, seen: Array) -> float:
     return math.sqrt(float(means.max())) if len(means) else 0.0
 
 
-def _mean(values: Array, axis: int) -> Array:
-    """Return the mean of what is known; infinite where any of it is."""
-    known = ~np.isnan(values)
-    sums = np.where(known, values, 0.0).sum(axis=axis)
-    out: Array = sums / np.maximum(known.sum(axis=axis), 1)
-    return out
+def _averaged(sums: Array, counts: Array) -> tuple[Array, Array, Array]:
+    """Return the error of each part, its samples, and the error of each output.
+
+    Args:
+        sums: of squares, ``(lengths, parts, outputs)``.
+        counts: of the samples in them; runs of each length count alike.
+    """
+    lengths = np.maximum((counts > 0).sum(axis=0), 1)
+    by_part = (sums / np.maximum(counts, 1)).sum(axis=0) / lengths  # (parts, outputs)
+    seen = counts.sum(axis=0)
+    known = seen.sum(axis=1) > 0
+    by_part, seen = by_part[known], seen[known]
+    weights = seen.sum(axis=1)
+    measured = (seen > 0) * weights[:, None]
+    outputs = np.sqrt((by_part * measured).sum(axis=0) / np.maximum(measured.sum(axis=0), 1))
+    return (by_part * measured).sum(axis=1) / measured.sum(axis=1), weights, outputs

@@ -26,9 +26,10 @@ _PRONE = 1.5  # times the worst run of the best candidate
 
 
 def leaves(trial: Trial, found: Judgement, floor: Judgement | None) -> bool:
-    """Return whether a model leaves the measured range where it should not.
+    """Return whether a model leaves the measured range where it should not, or may leave it.
 
-    With inputs as recorded, none may. With others a plant may go further than it did: as often as
+    What is not known to be bounded may run away from starts that were not tried. With inputs as
+    recorded, none may. With others a plant may go further than it did: as often as
     the best linear model does, which goes no further than a sum of responses can.
 
     Args:
@@ -37,6 +38,8 @@ def leaves(trial: Trial, found: Judgement, floor: Judgement | None) -> bool:
         floor: what was found of the best linear model on the same runs, if there is one.
     """
     allowed = 0 if floor is None else floor.stressed
+    if not found.bounded:
+        return True
     return found.recorded > 0 or (found.stressed > allowed and not trial.candidate.linear)
 
 

@@ -49,16 +49,17 @@ def settle(
     """
     judge = Judge([records], records, n_init, bounded, _STARTS)
     reserve = [search.floor, search.mean]
-    # The floor comes to be known first: others may go as far from the range as it does.
-    floor = _finished(search, reserve[0], records, judge)
+    # These are known first: others may go as far from the range as the linear one does.
+    floor, mean = (_finished(search, trial, records, judge) for trial in reserve)
     failed: list[Settled] = []
     for trial in dict.fromkeys([*search.ranked()[:_TRIES], *reserve]):
         if time.perf_counter() > search.deadline and failed and trial not in reserve:
             continue
-        settled = floor if trial is reserve[0] else _finished(search, trial, records, judge)
+        done = {reserve[0]: floor, reserve[1]: mean}
+        settled = done[trial] if trial in done else _finished(search, trial, records, judge)
         if settled is None:
             continue
-        trial.verdict = _fault(settled, floor)
+        trial.verdict = _fault(settled, floor, mean)
         if not trial.verdict:
             trial.verdict = "delivered"
             return settled
@@ -81,15 +82,18 @@ def _finished(
     return Settled(trial, config, trainer, found, _warning(search, trial))
 
 
-def _fault(settled: Settled, floor: Settled | None) -> str:
+def _fault(settled: Settled, floor: Settled | None, mean: Settled | None) -> str:
     """Return what speaks against a model that was judged on everything, or nothing."""
-    trial, found = settled.trial, settled.judgement
+    trial, found, foretold = settled.trial, settled.judgement, settled.trial.judgement
     if leaves(trial, found, None if floor is None else floor.judgement):
         return f"runs away from {found.recorded + found.stressed} of {found.starts} starts"
-    foretold = trial.judgement
-    if foretold is None:
-        return "came to nothing"
-    limit = foretold.error + _NOISE * foretold.standard_error
+    if mean is not None and found.error >= mean.judgement.error and settled is not mean:
+        return f"is no better than the mean on everything (error {found.error:.3g})"
+    if floor is None or foretold is None or floor.trial.judgement is None or settled is floor:
+        return ""
+    # Where all is harder to follow than what was held out, it is so for the linear model, too.
+    harder = max(floor.judgement.error / max(floor.trial.error, 1e-12), 1.0)
+    limit = harder * (foretold.error + _NOISE * foretold.standard_error)
     if found.error > limit and not trial.candidate.is_mean:
         return f"has an error of {found.error:.3g} on everything, where {limit:.3g} was foretold"
     return ""

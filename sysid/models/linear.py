@@ -216,7 +216,7 @@ def _with_fitted_outputs(
     for u, y in blocks:
         x = model.states(u)
         settled = np.arange(len(y)) >= min(_RESPONSE, len(y) // 4)
-        seen = settled & np.isfinite(y).all(axis=1) & np.isfinite(x).all(axis=1)
+        seen = settled & np.isfinite(np.hstack([u, x, y])).all(axis=1)
         states.append(x[seen])
         inputs.append(u[seen])
         outputs.append(y[seen])
