@@ -85,7 +85,8 @@ def _finished(
 def _fault(settled: Settled, floor: Settled | None, mean: Settled | None) -> str:
     """Return what speaks against a model that was judged on everything, or nothing."""
     trial, found, foretold = settled.trial, settled.judgement, settled.trial.judgement
-    if leaves(trial, found, None if floor is None else floor.judgement):
+    # The best linear model is given up for the mean alone.
+    if settled is not floor and leaves(trial, found, None if floor is None else floor.judgement):
         return f"runs away from {found.recorded + found.stressed} of {found.starts} starts"
     if mean is not None and found.error >= mean.judgement.error and settled is not mean:
         return f"is no better than the mean on everything (error {found.error:.3g})"
