@@ -13,11 +13,12 @@ from scipy.io import loadmat, savemat
 from scipy.sparse import csc_matrix
 
 from sysid.data import memory
-from sysid.data.columns import in_seconds, seconds, uniform_step, unknown_column
+from sysid.data.columns import unknown_column
 from sysid.data.files import column_names, guess_columns, read, write
 from sysid.data.matlab import read_arrays
 from sysid.data.memory import refuse_swollen
 from sysid.data.records import Record
+from sysid.data.stamps import seconds_of, uniform_step
 from sysid.data.tables import distinct, repeated
 
 RNG = np.random.default_rng(0)
@@ -176,15 +177,15 @@ def test_a_step_is_that_of_stamps_from_anywhere() -> None:
 
 def test_time_stamps_count_from_the_first() -> None:
     dates = pd.DataFrame({"t": ["2026-01-01T00:00:01", "2026-01-01T00:00:03"]})
-    assert_array_equal(seconds(dates, "t"), [0.0, 2.0])
-    assert_array_equal(seconds(pd.DataFrame({"t": [7, 9]}), "t"), [0.0, 2.0])
-    assert_array_equal(seconds(pd.DataFrame({"t": [7.5, 9.5]}), "t"), [7.5, 9.5])
+    assert_array_equal(seconds_of(dates, "t"), [0.0, 2.0])
+    assert_array_equal(seconds_of(pd.DataFrame({"t": [7, 9]}), "t"), [0.0, 2.0])
+    assert_array_equal(seconds_of(pd.DataFrame({"t": [7.5, 9.5]}), "t"), [0.0, 2.0])
     for unit, factor in (("ms", 1e-3), ("min", 60.0), ("h", 3600.0), ("us", 1e-6), ("ns", 1e-9)):
-        assert_array_equal(in_seconds(pd.DataFrame({"t": [0.0, 2.0]}), "t", unit), [0, 2 * factor])
+        assert_array_equal(seconds_of(pd.DataFrame({"t": [0.0, 2.0]}), "t", unit), [0, 2 * factor])
     named = pd.DataFrame({"time_ms": [0.0, 2.0], "time/h": [0.0, 1.0], "rows": [0.0, 1.0]})
-    assert_array_equal(in_seconds(named, "time_ms"), [0, 2e-3])
-    assert_array_equal(in_seconds(named, "time/h"), [0, 3600])
-    assert_array_equal(in_seconds(named, "rows"), [0, 1])
+    assert_array_equal(seconds_of(named, "time_ms"), [0, 2e-3])
+    assert_array_equal(seconds_of(named, "time/h"), [0, 3600])
+    assert_array_equal(seconds_of(named, "rows"), [0, 1])
 
 
 def test_an_unknown_column_lists_the_others() -> None:

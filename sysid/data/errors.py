@@ -1,4 +1,4 @@
-"""What a library says about an error, in the one line that a user is shown."""
+"""Errors of data, and what a library says about one in the one line that a user is shown."""
 
 from __future__ import annotations
 
@@ -22,3 +22,7 @@ def shown(names: Sequence[object]) -> str:
     """
     more = f", ... ({len(names)} in all)" if len(names) > _MOST_NAMES else ""
     return ", ".join(map(str, names[:_MOST_NAMES])) + more
+
+
+class TimeStampError(ValueError):
+    """Time stamps that do not tell a sampling time."""

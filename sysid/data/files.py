@@ -9,16 +9,18 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import pandas as pd
 
 from sysid.data.arrays import open_feather, open_mat, open_npy, open_npz, open_parquet
 from sysid.data.atomic import replacing
-from sysid.data.columns import Array, TimeStampError, in_seconds, uniform_step, unknown_column
+from sysid.data.columns import unknown_column
 from sysid.data.conversions import CONVERTED
-from sysid.data.errors import one_line, shown
+from sysid.data.errors import TimeStampError, one_line, shown
 from sysid.data.experiments import chosen_part, experiments, only
 from sysid.data.hdf5 import open_hdf5
 from sysid.data.json_files import open_json
@@ -27,8 +29,11 @@ from sysid.data.memory import refuse_swollen, refuse_too_large
 from sysid.data.reading import Reading
 from sysid.data.records import Record
 from sysid.data.spreadsheets import open_excel
-from sysid.data.tables import METADATA, Table
+from sysid.data.stamps import TimeColumn
+from sysid.data.tables import METADATA, StoredStamps, Table
 from sysid.data.text import open_text
+from sysid.data.time_columns import NO_TIME, find_time, time_names
+from sysid.data.time_names import Rank, rank
 
 _LOG = logging.getLogger(__name__)
 _COPIES = 3  # of a column at the peak: the file's, the frame's and the record's
@@ -40,6 +45,7 @@ def read(
     y: Sequence[str] | str | None = None,
     time: str | None = None,
     sampling_time: float | None = None,
+    date_format: str | None = None,
     header: int | None = None,
     skip_rows: int | None = None,
     pivot: str | None = None,
@@ -62,11 +68,15 @@ def read(
     Args:
         path: the file.
         u: input columns. Where neither ``u`` nor ``y`` is given, columns called ``u``, ``u1``,
-            ``u2``, ... are inputs, ``y``, ``y1``, ... outputs, ``t`` or ``time`` time stamps.
+            ``u2``, ... are inputs, ``y``, ``y1``, ... outputs.
         y: output columns; none for a record that is to be simulated.
-        time: column of time stamps, in seconds unless the file names another unit, or dates.
-        sampling_time: seconds between samples, where there is no ``time``; it must agree with
-            the time stamps that are there.
+        time: column of time stamps, in seconds unless its name or the file gives another unit,
+            or dates. Without it, a column whose name or content is time is found; it is checked,
+            too, and ``"none"`` ignores it.
+        sampling_time: seconds between samples, where there are no time stamps; it must agree
+            with those that are there.
+        date_format: how dates are written, in the codes of ``strptime``; without it, as they
+            show.
         header: the line of a text file that holds the names, from 1; 0 if none does.
         skip_rows: lines to leave out at the top of a text file.
         pivot: ``"TAG,VALUE"`` for a text file in long form, in which a row holds one signal: the
@@ -91,6 +101,7 @@ def read(
         _listed(y),
         time,
         sampling_time,
+        date_format=date_format,
         header=header,
         skip_rows=skip_rows,
         pivot=pivot,
@@ -177,7 +188,7 @@ def guess_columns(names: Sequence[str]) -> tuple[list[str], list[str], str | Non
         (['u1', 'u2'], ['y'], 't')
     """
     u, y = ([n for n in names if re.fullmatch(rf"{k}\d*", n)] for k in "uy")
-    return u, y, next((n for n in names if n in ("t", "time")), None)
+    return u, y, next((n for n in names if rank(n) is Rank.CERTAIN), None)
 
 
 def _record(path: Path, table: Table, reading: Reading, label: str = "") -> Record:
@@ -187,10 +198,8 @@ def _record(path: Path, table: Table, reading: Reading, label: str = "") -> Reco
     table = table.renamed(_aliased(table, reading))
     u: Sequence[str] | None = reading.u
     y: Sequence[str] | None = reading.y
-    time, sampling_time = reading.time, reading.sampling_time
     stored = table.stored
     names = [*table.names, *table.unusable]
-    stamps = None if stored else guess_columns(table.names)[2]
     if u is None and y is None:
         if stored:
             u, y = stored.u_names, stored.y_names
@@ -206,34 +215,21 @@ def _record(path: Path, table: Table, reading: Reading, label: str = "") -> Reco
                     "columns must be named with u and y, or be called u1, y1, ..., got "
                     f"{shown(names)}"
                 )
-    if time is None and sampling_time is None:
-        time = stamps
-        if stored:
-            sampling_time = stored.sampling_time
-        elif time is None and table.step:
-            sampling_time = table.step[0]
     u, y = _expanded(u or [], names), _expanded(y or [], names)
-    asked = list(dict.fromkeys([*u, *y, *(n for n in (time, stamps) if n is not None)]))
+    reading = _named_as_read(reading, names)
+    time = [reading.time] if reading.time is not None and reading.time != NO_TIME else []
+    asked = list(dict.fromkeys([*u, *y, *time]))
     for name in asked:
         if name in table.unusable:
             raise ValueError(f"column {name!r} must {table.unusable[name]}")
     known = set(table.names)
     if unknown := [name for name in asked if name not in known]:
         raise ValueError(unknown_column(unknown[0], names))
-    columns, needed = f"{len(asked)} columns of {table.samples} samples", len(asked) * table.samples
-    refuse_swollen(columns, 8 * needed, path)
-    refuse_too_large(
-        columns,
-        8 * _COPIES * needed,
-        "name fewer columns with u and y, or cut the file",
-    )
-    frame = table.load(asked)
-    if not len(frame):
-        raise ValueError("file must hold samples, got none")
-    if time is not None:
-        frame[time] = in_seconds(frame, time, table.units.get(time))
-    elif time is None and stamps is not None and sampling_time is not None:
-        _compare_steps(sampling_time, in_seconds(frame, stamps, table.units.get(stamps)), stamps)
+    searched = time or not (stored or reading.time == NO_TIME)
+    candidates = time_names(table.names, [*u, *y], table.units) if searched else []
+    frame = _loaded(path, table, list(dict.fromkeys([*asked, *candidates])))
+    found = find_time(frame, candidates, table.units, reading)
+    sampling_time = _sampling_time(reading, found, table)
     metadata: dict[str, Any] = {"name": f"{_stem(path)} {label}".strip()}
     units = dict(table.units)
     if stored:
@@ -242,7 +238,11 @@ def _record(path: Path, table: Table, reading: Reading, label: str = "") -> Reco
     metadata.update(
         {f"{k}_units": [units.get(c, "") for c in cs] for k, cs in (("u", u), ("y", y))}
     )
-    record = Record.from_frame(frame, u, y, time, sampling_time, **metadata)
+    if found is not None:
+        metadata["stamps"] = found.stamps
+    elif stored and stored.stamps and sampling_time is not None:
+        metadata["stamps"] = stored.stamps.stamps()
+    record = Record.from_frame(frame, u, y, None, sampling_time, **metadata)
     _compare_stated(record, table, reading)
     for block, channels in ((record.u, u), (record.y, y)):
         if len(empty := np.flatnonzero(np.isnan(block).all(axis=0))):
@@ -278,17 +278,45 @@ def _aliased(table: Table, reading: Reading) -> list[str]:
     return [name for name in names if name in table.aliases]
 
 
-def _compare_steps(sampling_time: float, stamps: Array, name: str) -> None:
-    """Raise if a sampling time is not that of time stamps that can be used."""
-    try:
-        step = uniform_step(stamps, name)
-    except TimeStampError:  # they tell nothing, and what is given stands
-        return
-    if abs(step - sampling_time) > 0.01 * step:
-        raise ValueError(
-            f"sampling_time must be that of the time stamps, got {sampling_time:g} s where column "
-            f"{name!r} has {step:g} s; leave sampling_time out, or rename the column"
+def _named_as_read(reading: Reading, names: Sequence[str]) -> Reading:
+    """Return the reading with the sign of a comment before the name of ``time`` dropped."""
+    plain = (reading.time or "").lstrip("#% ")
+    return replace(reading, time=plain) if reading.time not in names and plain in names else reading
+
+
+def _loaded(path: Path, table: Table, names: list[str]) -> pd.DataFrame:
+    """Return columns of a table, if there is memory for them."""
+    columns, needed = f"{len(names)} columns of {table.samples} samples", len(names) * table.samples
+    refuse_swollen(columns, 8 * needed, path)
+    refuse_too_large(
+        columns,
+        8 * _COPIES * needed,
+        "name fewer columns with u and y, or cut the file",
+    )
+    frame = table.load(names)
+    if not len(frame):
+        raise ValueError("file must hold samples, got none")
+    return frame
+
+
+def _sampling_time(reading: Reading, found: TimeColumn | None, table: Table) -> float | None:
+    """Return the sampling time, which what is given and what the file tells must agree on."""
+    given = reading.sampling_time
+    if found is not None:
+        step: float | None = found.step()
+    else:
+        step = table.stored.sampling_time if table.stored else None
+        if step is None and table.step:
+            step = table.step[0]
+    if given is None or step is None:
+        return step if given is None else given
+    if abs(step - given) > 0.01 * step and reading.time != NO_TIME:
+        where = f"column {found.name!r} has" if found else "the record in the file has"
+        raise TimeStampError(
+            f"sampling_time must be that of the time stamps, got {given:g} s where {where} "
+            f"{step:g} s; leave sampling_time out, or give time='none' to ignore the file's"
         )
+    return given
 
 
 def _expanded(asked: Sequence[str], names: list[str]) -> list[str]:
@@ -372,7 +400,10 @@ def _unreadable(path: Path, error: Exception) -> str:
 
 def _metadata(record: Record) -> str:
     fields = ("name", "sampling_time", "u_names", "y_names", "u_units", "y_units", "n_init")
-    return json.dumps({f: getattr(record, f) for f in fields})
+    kept = {f: getattr(record, f) for f in fields}
+    if record.stamps is not None:
+        kept["stamps"] = StoredStamps.of(record.stamps).model_dump()
+    return json.dumps(kept)
 
 
 def _channels(record: Record) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sysid.data.columns import in_seconds, unknown_column
+from sysid.data.columns import unknown_column
+from sysid.data.stamps import seconds_of
 
 _TAG = re.compile(
     r"(var|tag|signal|series|sensor|channel|variable|parameter|point|item|metric|measurement|field|"
@@ -131,7 +132,7 @@ def _on_all(
 ) -> dict[str, pd.DataFrame]:
     """Put each tag on the stamps of all, in the order of time; others are missing."""
     each = long[[time]].drop_duplicates()
-    order = np.argsort(in_seconds(each.reset_index(drop=True), time), kind="stable")
+    order = np.argsort(seconds_of(each.reset_index(drop=True), time), kind="stable")
     index = pd.Index(each[time].to_numpy()[order], name=time)
     return {name: g.set_index(time).reindex(index).reset_index() for name, g in groups.items()}
 

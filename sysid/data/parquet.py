@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 
 from sysid.data.arrays import stored_record
-from sysid.data.columns import column, seconds, uniform_step, unknown_column
+from sysid.data.columns import column, unknown_column
+from sysid.data.errors import TimeStampError
 from sysid.data.records import Array, Record
+from sysid.data.stamps import Stamps, time_column
 from sysid.data.tables import StoredRecord
 
 _NOTHING = StoredRecord(
@@ -65,7 +67,7 @@ def map_parquet(
     for name in (*u, *y, *([time] if time else [])):
         if name not in known:
             raise ValueError(unknown_column(name, known))
-    step = _write_groups(file, folder, {"u": u, "y": y}, time)
+    step, stamps = _write_groups(file, folder, {"u": u, "y": y}, time)
     n = file.metadata.num_rows
     units = stored.units
     return Record(
@@ -78,31 +80,42 @@ def map_parquet(
         u_units=[units.get(c, "") for c in u],
         y_units=[units.get(c, "") for c in y],
         n_init=stored.n_init,
+        stamps=stamps or (stored.stamps.stamps() if stored.stamps else None),
     )
 
 
 def _write_groups(
     file: Any, folder: Path, columns: dict[str, Sequence[str]], time: str | None
-) -> float | None:
-    """Append each row group to the files; return the step of the time stamps."""
+) -> tuple[float | None, Stamps | None]:
+    """Append each row group to the files; return the step of the time stamps, and the first."""
     wanted = [c for chosen in columns.values() for c in chosen] + ([time] if time else [])
-    stamps = pd.DataFrame()
     before = pd.DataFrame()
+    pieces: list[tuple[float, float, Stamps]] = []  # step, duration, stamps of each group
     with (folder / "u.f64").open("wb") as of_u, (folder / "y.f64").open("wb") as of_y:
         for group in range(file.num_row_groups):
             frame = file.read_row_group(group, columns=wanted).to_pandas()
             for out, kind in ((of_u, "u"), (of_y, "y")):
                 if columns[kind]:
                     np.column_stack([column(frame, c) for c in columns[kind]]).tofile(out)
-            if time is not None:
-                joined = pd.concat([before, frame[[time]]])
-                uniform_step(seconds(joined, time), time)
-                before = joined.iloc[-1:]
-                stamps = pd.concat([stamps.iloc[:1] if len(stamps) else joined.iloc[:1], before])
-    if time is None:
-        return None
-    first, last = seconds(stamps, time)
-    return float((last - first) / (file.metadata.num_rows - 1))
+            if time is not None and len(frame):
+                piece = time_column(pd.concat([before, frame[[time]]]), time)
+                pieces.append((piece.step(), float(piece.seconds[-1]), piece.stamps))
+                _refuse_other_step(pieces, group, time)
+                before = frame[[time]].iloc[-1:]
+    if not pieces:
+        return None, None
+    duration = sum(seconds for _, seconds, _ in pieces)
+    return duration / (file.metadata.num_rows - 1), pieces[0][2]
+
+
+def _refuse_other_step(pieces: list[tuple[float, float, Stamps]], group: int, time: str) -> None:
+    """Raise if the last row group goes on with another step than the first one has."""
+    (first, _, stamps), (step, _, own) = pieces[0], pieces[-1]
+    if abs(step - first) > 0.01 * first or own.unit != stamps.unit:
+        raise TimeStampError(
+            f"time column {time!r} must be uniformly spaced, got steps of {step:.6g} s in row "
+            f"group {group} where {first:.6g} s is usual; resample the data first"
+        )
 
 
 def _mapped(path: Path, n: int, channels: int) -> Array | None:

@@ -32,7 +32,9 @@ class Reading:
         "COLUMN", "output columns; by default those called y, y1, y2 and so on"
     )
     time: str | None = _option(
-        "COLUMN", "column of time stamps; by default one whose name or content is time"
+        "COLUMN",
+        "column of time stamps; by default one whose name or content is time; none ignores such "
+        "a column",
     )
     sampling_time: float | None = _option(
         "SECONDS",
@@ -51,4 +53,9 @@ class Reading:
     )
     experiment: str | None = _option(
         "COLUMN", "column that numbers the experiments of a file; each becomes a record"
+    )
+    date_format: str | None = _option(
+        "FORMAT",
+        "how dates and times are written, in the codes of strptime, like %d/%m/%Y %H:%M:%S; "
+        "by default as they show",
     )

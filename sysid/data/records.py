@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from sysid.data.columns import column, seconds, uniform_step
+from sysid.data.columns import column
 from sysid.data.fields import (
     channel_block,
     checked_n_init,
@@ -19,6 +19,7 @@ from sysid.data.fields import (
     two_dimensional,
 )
 from sysid.data.memory_maps import CHUNK, chunks, release
+from sysid.data.stamps import Stamps, time_column
 
 Array = NDArray[np.float64]
 
@@ -42,6 +43,8 @@ class Record:
         y_units: one unit per output; empty strings if not given.
         n_init: samples at the start that may be used to initialise a simulation and that
             are not scored.
+        stamps: time of the first sample, and how the time stamps are written in a file; without
+            it, seconds from the first sample on.
 
     Raises:
         ValueError: for infinite values, unequal lengths, no samples, or metadata that does
@@ -61,6 +64,7 @@ class Record:
         "_n_init",
         "_name",
         "_sampling_time",
+        "_stamps",
         "_u",
         "_u_names",
         "_u_units",
@@ -81,6 +85,7 @@ class Record:
         u_units: Sequence[str] | None = None,
         y_units: Sequence[str] | None = None,
         n_init: int = 0,
+        stamps: Stamps | None = None,
     ) -> None:
         if u is None and y is None:
             raise ValueError("record must have u or y, got neither; give at least one of them")
@@ -102,6 +107,9 @@ class Record:
         self._y_units = labels(y_units, "y_units", self._y.shape[1], None)
         self._sampling_time = checked_sampling_time(sampling_time)
         self._n_init = checked_n_init(n_init)
+        if stamps is not None and self._sampling_time is None:
+            raise ValueError("stamps must come with a sampling_time, got none; give both")
+        self._stamps = stamps
         self._name = str(name)
 
     @classmethod
@@ -120,10 +128,10 @@ class Record:
             df: one row per sample.
             u: input columns, in order.
             y: output columns, in order.
-            time: column of time stamps (seconds, or datetimes), uniformly spaced; the
-                sampling time is their median step.
+            time: column of time stamps, uniformly spaced: numbers in seconds unless the
+                name gives another unit (``time_ms``), or dates.
             sampling_time: seconds between samples, where there is no ``time``.
-            **metadata: ``name``, ``u_units``, ``y_units``, ``n_init``.
+            **metadata: ``name``, ``u_units``, ``y_units``, ``n_init``, ``stamps``.
 
         Raises:
             ValueError: for an unknown column, text or infinity in a column (with its row),
@@ -139,7 +147,9 @@ class Record:
         if time is not None and sampling_time is not None:
             raise ValueError("time and sampling_time must not both be given; leave one out")
         if time is not None:
-            sampling_time = uniform_step(seconds(df, time), time)
+            stamps = time_column(df, time)
+            sampling_time = stamps.step()
+            metadata = {"stamps": stamps.stamps} | metadata
 
         def block(names: list[str]) -> Array | None:
             if not names:
@@ -151,7 +161,10 @@ class Record:
         return cls(block(u), block(y), sampling_time, u_names=u, y_names=y, **metadata)
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a DataFrame: ``t`` in seconds (or ``k`` in samples) and a column per channel.
+        """Return a DataFrame: the time and a column per channel.
+
+        The time is what the record was read with, dates for dates; ``t`` in seconds without that,
+        and ``k`` in samples where the sampling time is unknown.
 
         Example:
             >>> Record([1.0, 2.0], [3.0, 4.0], sampling_time=0.5).to_frame()
@@ -159,10 +172,13 @@ class Record:
             0  0.0  1.0  3.0
             1  0.5  2.0  4.0
         """
-        first = "k" if self._sampling_time is None else "t"
-        index = np.arange(len(self))
-        time = index if self._sampling_time is None else index * self._sampling_time
-        data: dict[str, NDArray[Any]] = {first: time}
+        data: dict[str, Any] = {}
+        if self._sampling_time is None:
+            data["k"] = np.arange(len(self))
+        else:
+            stamps = self._stamps or Stamps()
+            taken = stamps.name in (*self._u_names, *self._y_names)
+            data["t" if taken else stamps.name] = stamps.column(len(self), self._sampling_time)
         data.update({n: self._u[:, i] for i, n in enumerate(self._u_names)})
         data.update({n: self._y[:, i] for i, n in enumerate(self._y_names)})
         return pd.DataFrame(data)
@@ -211,6 +227,11 @@ class Record:
     def n_init(self) -> int:
         """Samples at the start that may initialise a simulation and are not scored."""
         return self._n_init
+
+    @property
+    def stamps(self) -> Stamps | None:
+        """Time of the first sample and the form of the time stamps, or ``None`` if unknown."""
+        return self._stamps
 
     @property
     def nu(self) -> int:
@@ -279,6 +300,7 @@ class Record:
             "u_units": self._u_units,
             "y_units": self._y_units,
             "n_init": self._n_init,
+            "stamps": self._stamps,
         }
         if unknown := sorted(set(changes) - set(now)):
             raise TypeError(f"replace must name fields of a record, got {unknown[0]!r}")
@@ -305,6 +327,8 @@ class Record:
         part._u, part._y = self._u[start:stop:step], self._y[start:stop:step]
         if self._sampling_time is not None:
             part._sampling_time = self._sampling_time * step
+            if self._stamps is not None:
+                part._stamps = self._stamps.after(start * self._sampling_time)
         return part
 
     def __iter__(self) -> Iterator[Any]:
@@ -313,11 +337,14 @@ class Record:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Record):
             return NotImplemented
+        if (self._stamps or Stamps()) != (other._stamps or Stamps()):
+            return False
         return all(
             np.array_equal(getattr(self, s), getattr(other, s), equal_nan=True)
             if s in ("_u", "_y")
             else getattr(self, s) == getattr(other, s)
             for s in Record.__slots__
+            if s != "_stamps"
         )
 
     __hash__ = None  # type: ignore[assignment]
@@ -366,6 +393,7 @@ def same_sampling_time(a: float | None, b: float | None) -> bool:
 
 def _restore(slots: dict[str, Any]) -> Record:
     record = object.__new__(Record)
+    record._stamps = None  # which a record that was pickled by an older version does not have
     for name, value in slots.items():
         if name in ("_u", "_y") and not isinstance(value, np.memmap):
             value.setflags(write=False)

@@ -8,8 +8,46 @@ from dataclasses import dataclass, field, replace
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from sysid.data.stamps import Stamps
+
 # What a file keeps of a record beside its columns, as JSON under this name.
 METADATA = "sysid_record"
+
+
+class StoredStamps(BaseModel):
+    """What a file keeps of a record's time stamps; dates are texts."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    start: int | float | str
+    unit: str
+    name: str
+
+    @classmethod
+    def of(cls, stamps: Stamps) -> StoredStamps:
+        """Return what is kept of a record's stamps."""
+        start = stamps.start
+        return cls(
+            start=start.isoformat() if isinstance(start, pd.Timestamp) else start,
+            unit=stamps.unit,
+            name=stamps.name,
+        )
+
+    def stamps(self) -> Stamps:
+        """Return them as a record has them.
+
+        Raises:
+            ValueError: if they are something else.
+        """
+        try:
+            start = pd.Timestamp(self.start) if isinstance(self.start, str) else self.start
+            stamps = Stamps(start, self.unit, self.name)
+            stamps.column(1, 1.0)
+        except (ValueError, OverflowError):
+            raise ValueError(
+                f"its stored stamps start at {self.start!r} in {self.unit!r}, which is no time"
+            ) from None
+        return stamps
 
 
 class StoredRecord(BaseModel):
@@ -24,6 +62,7 @@ class StoredRecord(BaseModel):
     u_units: list[str]
     y_units: list[str]
     n_init: int = Field(ge=0)
+    stamps: StoredStamps | None = None
 
     @classmethod
     def from_json(cls, text: str) -> StoredRecord:

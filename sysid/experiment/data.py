@@ -13,7 +13,7 @@ import numpy as np
 from sysid.analysis.advice import Advice, advice
 from sysid.analysis.findings import Finding
 from sysid.data.benchmarks import BENCHMARKS, load_benchmark
-from sysid.data.columns import TimeStampError
+from sysid.data.errors import TimeStampError
 from sysid.data.files import column_names, read_experiments
 from sysid.data.hiding import hide_outputs
 from sysid.data.many import found_files, read_sources, refuse_shared
@@ -341,7 +341,7 @@ def advise(
         try:
             return read_experiments(path, reading)
         except TimeStampError as error:
-            untimed = replace(reading, time=None, sampling_time=1.0)
+            untimed = replace(reading, time="none", sampling_time=1.0)
             records = [r.replace(sampling_time=None) for r in read_experiments(path, untimed)]
             findings.append(
                 Finding(
