@@ -13,8 +13,9 @@ from scipy.io import loadmat, savemat
 from scipy.sparse import csc_matrix
 
 from sysid.data import memory
+from sysid.data.assembly import guess_columns
 from sysid.data.columns import unknown_column
-from sysid.data.files import column_names, guess_columns, read, write
+from sysid.data.files import column_names, read, write
 from sysid.data.matlab import read_arrays
 from sysid.data.memory import refuse_swollen
 from sysid.data.records import Record

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from sysid.data.experiments import chosen_part
-from sysid.data.files import is_data_file, read_experiments
+from sysid.data.files import read_experiments
 from sysid.data.memory import refuse_too_large
+from sysid.data.opening import is_data_file
 from sysid.data.reading import Reading
 from sysid.data.records import Record
 

@@ -59,3 +59,14 @@ class Reading:
         "how dates and times are written, in the codes of strptime, like %d/%m/%Y %H:%M:%S; "
         "by default as they show",
     )
+    resample: str | None = _option(
+        "auto|SECONDS",
+        "step in seconds that the samples are brought to, or auto: uneven time stamps onto a grid "
+        "of their usual step",
+        coerce_numbers_to_str=True,
+    )
+    join: bool | None = _option(
+        "",
+        "the files are one experiment: their channels are put on the grid of the fastest, inputs "
+        "held between samples, outputs missing there",
+    )

@@ -276,6 +276,42 @@ class Record:
             release(self._u)
             release(self._y)
 
+    def resample(self, step: float) -> Record:
+        """Return the record at another sampling time.
+
+        A new input is the mean of the held input over the new step. Outputs are filtered without
+        delay by a low-pass that leaves nothing above half the new rate, and taken at the new
+        instants; an output that has fewer samples keeps them, in the rows nearest to them. What
+        is missing stays missing, at a longer step with the new samples next to it. ``n_init``
+        covers the same time.
+
+        Args:
+            step: seconds between the new samples.
+
+        Raises:
+            ValueError: if the record has no sampling time, or ``step`` is not a positive number
+                or more than 10 000 times longer or shorter.
+
+        Example:
+            >>> record = Record([0.0, 1.0, 2.0, 2.0], [0.0, 0.0, 0.0, 0.0], sampling_time=0.1)
+            >>> record.resample(0.2).u.ravel()
+            array([0.5, 2. ])
+        """
+        from sysid.data.resampling import checked_step, resampled
+
+        if (old := self._sampling_time) is None:
+            raise ValueError(
+                f"record {self._name!r} has no sampling time to resample from; give it one with "
+                "record.replace(sampling_time=...)"
+            )
+        if (new := checked_step(step)) is None or abs(new - old) <= 1e-9 * old:
+            return self
+        u, y = resampled(self._u, self._y, old, new)
+        n_init = max(round(self._n_init * old / new), min(self._n_init, 1))
+        return self.replace(
+            u=u if self.nu else None, y=y if self.ny else None, sampling_time=new, n_init=n_init
+        )
+
     def replace(self, **changes: Any) -> Record:
         """Return a record with some arguments of the constructor changed.
 

@@ -14,7 +14,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from sysid.data.slow_outputs import spacing
+from sysid.data.slow_outputs import slow, spacing
 
 Array = NDArray[np.float64]
 
@@ -70,7 +70,7 @@ def resampled(u: Array, y: Array, old: float, new: float) -> tuple[Array, Array]
     """
     if not 1 / _RATIO <= new / old <= _RATIO:
         raise ValueError(
-            f"a step of {old:g} s cannot become one of {new:g} s, which is more than {_RATIO} times "
+            f"a step of {old:g} s cannot become one of {new:g} s, more than {_RATIO} times "
             "longer or shorter"
         )
     t = np.arange(len(y)) * old
@@ -100,33 +100,47 @@ def on_grid(t: Array, u: Array, y: Array, step: float | None = None) -> Resample
         step: the grid's step; ``None`` for the usual one of the channel that is sampled fastest.
     """
     found = _grid_of(t)
-    if found is not None:
+    usual = _usual_steps(t, np.hstack([u, y]))
+    if found is not None and usual.min() < _WIDER * found[0]:
         own, rows, off = found
         blocks = [np.full((rows[-1] + 1, x.shape[1]), np.nan) for x in (u, y)]
         for block, x in zip(blocks, (u, y), strict=True):
             block[rows] = x
         said = f"time stamps up to {100 * off:.2g} % of a step of {own:g} s beside their grid"
         out_u, out_y = blocks
+        out_u = held(out_u)
         if step is not None and abs(step - own) > 1e-6 * own:
             out_u, out_y = resampled(out_u, out_y, own, step)
             said += f", resampled to {step:g} s"
         return Resampled(out_u, out_y, step or own, said + _gaps(out_u, out_y))
-    usual = _usual_steps(t, np.hstack([u, y]))
     step = step or float(f"{usual.min():.2g}")
     tau = t[0] + np.arange(int((t[-1] - t[0]) / step + 1e-9) + 1) * step
     whole = _open(np.diff(t), float(np.median(np.diff(t))))
     out_u = np.column_stack(
         [np.empty((len(tau), 0)), *(_held_on_grid(t, x, tau, step, whole) for x in u.T)]
     )
-    out_y = np.column_stack(
-        [np.empty((len(tau), 0)), *(_at(t, x, tau, step) for x in y.T)]
-    )
+    out_y = np.column_stack([np.empty((len(tau), 0)), *(_at(t, x, tau, step) for x in y.T)])
     steps = np.diff(t)
     said = (
         f"time stamps {steps.min():.3g} to {steps.max():.3g} s apart, resampled at {step:g} s, "
         "inputs held and outputs interpolated"
     )
     return Resampled(out_u, out_y, step, said + _gaps(out_u, out_y))
+
+
+def held(u: Array) -> Array:
+    """Return inputs with those held between their samples that have one at every so many rows.
+
+    Args:
+        u: ``(N, nu)``, NaN where there is no sample.
+    """
+    k = np.arange(len(u), dtype=np.float64)
+    whole = np.ones(max(len(u) - 1, 0), dtype=bool)
+    out = u
+    for i in np.flatnonzero(slow(u)):
+        out = out.copy() if out is u else out
+        out[:, i] = _held_on_grid(k, u[:, i], k, 1.0, whole)
+    return out
 
 
 def _gaps(u: Array, y: Array) -> str:
@@ -226,9 +240,7 @@ def _fill_uniform(out: Array, x: Array, ratio: Fraction, exact: float) -> None:
         _place(out, x[a:b], int(a), ratio, (margin * (a > 0), margin * (b < len(x))))
 
 
-def _place(
-    out: Array, x: Array, start: int, ratio: Fraction, margins: tuple[float, float]
-) -> None:
+def _place(out: Array, x: Array, start: int, ratio: Fraction, margins: tuple[float, float]) -> None:
     """Put a stretch that begins at sample ``start`` where it belongs, ``ratio`` samples a row.
 
     Args:
@@ -268,9 +280,7 @@ def _polyphase(x: Array, start: int, up: int, down: int) -> tuple[NDArray[np.int
     return rows, values + middle
 
 
-def _held_on_grid(
-    t: Array, x: Array, tau: Array, step: float, whole: NDArray[np.bool_]
-) -> Array:
+def _held_on_grid(t: Array, x: Array, tau: Array, step: float, whole: NDArray[np.bool_]) -> Array:
     """Return the means of a held input over the steps of a grid.
 
     One that is sampled regularly is held for one usual step before a gap; one that is written when

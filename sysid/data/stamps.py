@@ -91,6 +91,16 @@ class TimeColumn:
         """The name of the column."""
         return self.stamps.name
 
+    def is_uniform(self) -> bool:
+        """Return whether the stamps are uniformly spaced; raise if they do not even increase."""
+        try:
+            self.step()
+        except TimeStampError:
+            if len(self.seconds) < 2 or not np.all(np.diff(self.seconds) > 0):
+                raise
+            return False
+        return True
+
     def step(self) -> float:
         """Return the step of stamps that are uniformly spaced, or raise ``TimeStampError``."""
         return uniform_step(self.seconds, self.name, self.quantum)
@@ -336,7 +346,7 @@ def uniform_step(t: Array, name: str, quantum: float = 0.0) -> float:
         raise TimeStampError(
             f"time column {name!r} must be uniformly spaced, got a step of {steps[row]:.6g} s "
             f"at row {row + 1} where {step:.6g} s is usual ({len(bad)} steps are off by more than "
-            "1 %); resample the data first"
+            "1 %); --resample auto, or resample='auto' in Python, puts the samples on a grid"
         )
     # The mean over the whole record is the better estimate where stamps are rounded.
     return _plain(float(t[-1] - t[0]) / (len(t) - 1), quantum / (len(t) - 1))
