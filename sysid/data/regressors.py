@@ -107,6 +107,21 @@ def narx_regressors(
     return phi, target
 
 
+def regression_rows(
+    records: Iterable[Record], na: int, nb: int, nk: int = 0
+) -> tuple[Array, Array]:
+    """Return the same, and the rows that miss some of their targets, but not all, as well.
+
+    Args:
+        records: the experiments.
+        na: largest output lag.
+        nb: largest input lag.
+        nk: smallest input lag.
+    """
+    phi, target, _, _ = _rows(as_records(records), Orders(na, nb, nk), partly=True)
+    return phi, target
+
+
 def regressor_names(
     na: int, nb: int, nk: int, u_names: Sequence[str], y_names: Sequence[str]
 ) -> list[str]:
@@ -165,9 +180,13 @@ def narx_frame(
 
 
 def _rows(
-    records: list[Record], orders: Orders
+    records: list[Record], orders: Orders, partly: bool = False
 ) -> tuple[Array, Array, NDArray[np.intp], NDArray[np.intp]]:
-    """Return phi, target, and of each row its record's position and its k."""
+    """Return phi, target, and of each row its record's position and its k.
+
+    Rows with a missing target are left out; if ``partly``, those without any target.
+    """
+    left_out = np.all if partly else np.any
     first = orders.max_lag
     longest = max(len(r) for r in records)
     if longest <= first:
@@ -183,7 +202,7 @@ def _rows(
         past_y = _lags(record.y, first, 1, orders.na)
         past_u = _lags(record.u, first, orders.nk, orders.nb)
         phi, target = np.hstack([past_y, past_u]), np.asarray(record.y[first:], dtype=np.float64)
-        good = ~(np.isnan(phi).any(axis=1) | np.isnan(target).any(axis=1))
+        good = ~(np.isnan(phi).any(axis=1) | left_out(np.isnan(target), axis=1))
         k = np.arange(first, n)[good]
         parts.append((phi[good], target[good], np.full(len(k), i), k))
     phi, target, which, k = (np.concatenate(p) for p in zip(*parts, strict=True))

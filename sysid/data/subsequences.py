@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 from sysid.data.memory_maps import CHUNK, release
 from sysid.data.records import Array, Record, as_records
 from sysid.data.scaling import Scaling
+from sysid.data.slow_outputs import measured_numbers, window_runs
 
 
 class Subsequences(Dataset[tuple[Tensor, Tensor]]):
@@ -22,7 +23,9 @@ class Subsequences(Dataset[tuple[Tensor, Tensor]]):
 
     Item ``i`` is ``(u, y)`` of shapes ``(length, nu)`` and ``(length, ny)``. No window crosses
     from one record to another or holds a missing sample: in each complete stretch, windows
-    start at its first sample. ``stride=length`` gives windows that do not overlap.
+    start at its first sample. ``stride=length`` gives windows that do not overlap. With
+    ``start``, outputs may be missing, as where a sensor is slower than the inputs; a window then
+    has to hold measured ones, and to begin where a simulation can start.
 
     Windows are views of the records' own memory, and their starts are computed, not listed,
     so the dataset adds next to nothing to the data. With ``scaling``, ``dtype`` or ``device``
@@ -36,9 +39,11 @@ class Subsequences(Dataset[tuple[Tensor, Tensor]]):
         scaling: if given, windows are in the network's own units.
         dtype: if given, the type of the windows.
         device: if given, where the windows are.
+        start: if given, outputs may be missing after the first ``start`` samples of a window;
+            among these, only those of an output that is measured at every so many rows.
 
     Raises:
-        ValueError: if no record has a complete stretch of ``length`` samples.
+        ValueError: if no record has a stretch of ``length`` samples that can be a window.
 
     Example:
         >>> windows = Subsequences(Record(range(5), range(5)), length=3)
@@ -55,6 +60,7 @@ class Subsequences(Dataset[tuple[Tensor, Tensor]]):
         scaling: Scaling | None = None,
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
+        start: int | None = None,
     ) -> None:
         pool = as_records(records)
         for name, value in (("length", length), ("stride", stride)):
@@ -65,13 +71,14 @@ class Subsequences(Dataset[tuple[Tensor, Tensor]]):
         self.length, self.stride = int(length), int(stride)
         self._scaling, self._dtype, self._device = scaling, dtype, device
         runs = [_runs(r) for r in pool]
+        self.incomplete = start is not None and any(
+            len(r) != 1 or r[0, 1] - r[0, 0] < len(p) for p, r in zip(pool, runs, strict=True)
+        )
+        if self.incomplete:
+            runs = [window_runs(r, self.length, start or 0) for r in pool]
         self._report = self._account(pool, runs)
         if not self._report["windows"].sum():
-            longest = max(pool, key=len)
-            raise ValueError(
-                f"length must be at most that of the longest complete stretch, got {length}; the "
-                f"longest record, {longest.name!r}, has {len(longest)} samples; use shorter windows"
-            )
+            raise ValueError(_no_window(pool, self.length, start))
         convert = scaling is not None or dtype is not None or device is not None
         self._convert_batches = convert and any(r.on_disk for r in pool)
         storages = [(_tensor(r.u), _tensor(r.y)) for r in pool]
@@ -92,6 +99,27 @@ class Subsequences(Dataset[tuple[Tensor, Tensor]]):
         columns = torch.tensor(np.array(table, dtype=np.int64).T.copy())
         self._storage_of_run, self._first_of_run, counts = columns
         self._ends = counts.cumsum(0)
+        self._pool, self._runs = (pool, runs) if self.incomplete else ([], [])
+
+    def measured_share(self, first: int) -> float:
+        """Return the share of outputs that are measured in all windows after ``first`` samples.
+
+        Args:
+            first: samples at the start of a window that do not count.
+
+        Example:
+            >>> slow = [0.0, float("nan"), 2.0, float("nan"), 4.0, float("nan")]
+            >>> Subsequences(Record(range(6), slow), length=4, start=1).measured_share(1)
+            0.3333333333333333
+        """
+        if not self.incomplete:
+            return 1.0
+        measured = 0
+        for record, runs in zip(self._pool, self._runs, strict=True):
+            parts = [np.arange(a, b - self.length + 1, self.stride) for a, b in runs]
+            starts = np.concatenate([np.empty(0, dtype=np.int64), *parts])
+            measured += measured_numbers(record.y, starts, self.length, first)
+        return measured / (len(self) * (self.length - first) * self._pool[0].ny)
 
     @property
     def on_disk(self) -> bool:
@@ -238,6 +266,20 @@ class Subsequences(Dataset[tuple[Tensor, Tensor]]):
         if self._scaling is not None:
             u, y = self._scaling.scale_u(u.double()), self._scaling.scale_y(y.double())
         return (u, y) if self._dtype is None else (u.to(self._dtype), y.to(self._dtype))
+
+
+def _no_window(records: list[Record], length: int, start: int | None) -> str:
+    """Return what to say where there is no window."""
+    longest = max(records, key=len)
+    if start is not None and len(longest) >= length:
+        return (
+            f"no window of {length} samples has complete inputs, measured outputs and {start} "
+            "samples to start from; use shorter windows, or a model that starts from fewer samples"
+        )
+    return (
+        f"length must be at most that of the longest complete stretch, got {length}; the "
+        f"longest record, {longest.name!r}, has {len(longest)} samples; use shorter windows"
+    )
 
 
 def _runs(record: Record) -> NDArray[np.int64]:

@@ -193,6 +193,10 @@ def _history(model: NARX, u: Array, y: Array) -> Array:
     held = max(model.n_memory - len(y), 0)  # a lag before the first sample holds it
     y = np.concatenate([np.repeat(y[:1], held, axis=0), y])
     u = np.concatenate([np.repeat(u[:1], held, axis=0), u])
+    if np.isnan(y).any():  # of slow outputs
+        tensors = (torch.tensor(x, dtype=model.dtype, device=model.device) for x in (u, y))
+        with torch.no_grad():
+            y = array(model.fitted_start(*tensors))
     past_y = y[::-1][: model.na]
     past_u = u[::-1][: model.nb + 1]
     if len(past_u) <= model.nb:  # the oldest leaves at the first step

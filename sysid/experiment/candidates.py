@@ -10,6 +10,7 @@ import numpy as np
 
 from sysid.analysis.advice import Suggestion
 from sysid.data.records import Record
+from sysid.data.slow_outputs import spacing
 from sysid.experiment.held_out import SHORT
 
 _ORDERS = (1, 2, 3, 4, 6, 8)  # states of linear models
@@ -111,6 +112,9 @@ class Candidates:
     ) -> None:
         self.samples = sum(len(r) for r in records)
         self.longest = max(len(r) for r in records)
+        # Steps of a free run in which a slow output is measured a few times.
+        widest = max(float(spacing(r.y).max()) for r in records)
+        self.fewest = 1 if widest <= 1 else min(3 * widest, self.longest)
         self.nu, self.ny = records[0].nu, records[0].ny
         self.suggestion = suggestion
         self.n_init, self.integrates = n_init, integrates
@@ -272,7 +276,7 @@ class Candidates:
             "nb": nk + order if self.nu else 0,
             "nk": nk,
         }
-        growing = [h for h in (1, 10, 100) if 10 * h <= self.longest]
+        growing = [h for h in (1, 10, 100) if self.fewest <= h <= self.longest // 10]
         horizons = {"horizons": growing, "horizon_epochs": 6 if hidden else 3} if growing else {}
         model |= {"hidden_sizes": list(hidden), "stable": bool(hidden)}
         return Candidate(model, self._second_order() | horizons)

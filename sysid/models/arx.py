@@ -8,8 +8,12 @@ import numpy as np
 
 from sysid.data.records import Array, Record
 from sysid.data.regressors import narx_regressors
+from sysid.data.scaling import Scaling
+from sysid.data.slow_outputs import slow
+from sysid.models.linear import estimate_state_space
 
 CHUNK = 1 << 17  # rows of the regression that are in memory together
+_SETTLED = 200  # samples at the start of a simulation that do not count
 _MOST = 1 << 23  # samples that are looked at: more change no digit that matters
 
 
@@ -43,6 +47,52 @@ def fit_arx(pieces: Iterable[Record], na: int, nb: int, nk: int) -> Array | None
         return None
     solution = np.linalg.lstsq(triangle[:, :-ny], triangle[:, -ny:], rcond=None)[0]
     return np.asarray(solution, dtype=np.float64)
+
+
+def fit_scaled_arx(
+    records: list[Record], scaling: Scaling, na: int, nb: int, nk: int
+) -> Array | None:
+    """Do the same for whole records in physical units, which may have slow outputs.
+
+    Args:
+        records: the experiments.
+        scaling: what they are scaled by; the coefficients are those of scaled records.
+        na: largest output lag.
+        nb: largest input lag.
+        nk: smallest input lag.
+    """
+    lag = max(na, nb)
+    if na and records[0].nu and any(slow(r.y).any() for r in records):
+        simulated = with_slow_outputs_simulated([scaling.scaled(r) for r in records], na)
+        return fit_arx(regression_pieces(simulated, lag), na, nb, nk)
+    return fit_arx((scaling.scaled(p) for p in regression_pieces(records, lag)), na, nb, nk)
+
+
+def with_slow_outputs_simulated(records: list[Record], order: int) -> list[Record]:
+    """Return records with outputs at every row, where slow ones leave no row of a regression.
+
+    Between its samples, an output that is measured at every tenth row is not known, and a line
+    drawn there would be learned. So all outputs are those of a linear state-space model that fits
+    the measured ones in free run; a regression on them finds that model, or what is near it.
+
+    Args:
+        records: near zero mean.
+        order: lags of outputs in the regression.
+
+    Returns:
+        The records themselves where there are too few samples for such a model.
+    """
+    try:
+        model = estimate_state_space([(r.u, r.y) for r in records], order * records[0].ny)
+    except ValueError:
+        return records
+    out = []
+    for record in records:
+        states = model.states(record.u)
+        y = states @ model.C.T + np.nan_to_num(record.u) @ model.D.T + model.constant
+        y[: min(_SETTLED, len(y) // 4)] = np.nan  # records start from rest there
+        out.append(Record(record.u, y))
+    return out
 
 
 def regression_pieces(records: list[Record], lag: int, most: int = _MOST) -> Iterator[Record]:

@@ -11,7 +11,8 @@ from torch import nn
 
 from sysid.data.records import Array, Record
 from sysid.data.scaling import Scaling
-from sysid.models.arx import CHUNK, regression_pieces
+from sysid.data.slow_outputs import slow
+from sysid.models.arx import CHUNK, regression_pieces, with_slow_outputs_simulated
 from sysid.models.lags import (
     Lags,
     choose_lags,
@@ -25,6 +26,7 @@ from sysid.models.narx import NARX
 
 _MOST_INPUTS, _MOST_OUTPUTS = 50, 20  # of the linear model: beyond them there is the mean alone
 _WORK = 1 << 33  # rows of the regression times their squared length
+_SLOW_ORDER = 4  # states an output, of the model that stands in for slow outputs
 _TRIED = 5  # lags whose model turns out unstable on all data
 
 
@@ -146,6 +148,12 @@ def fit_baseline(records: list[Record], scaling: Scaling | None = None) -> Basel
         scaling = Scaling(records[0].nu, records[0].ny).fit_(records)
     shift_u, scale_u = scaling.u_offset.cpu().numpy(), scaling.u_scale.cpu().numpy()
     shift_y, scale_y = scaling.y_offset.cpu().numpy(), scaling.y_scale.cpu().numpy()
+    if records[0].nu and any(slow(r.y).any() for r in records):
+        scaled = with_slow_outputs_simulated([scaling.scaled(r) for r in records], _SLOW_ORDER)
+        records = [
+            r.replace(y=np.asarray(s.y) * scale_y + shift_y)
+            for r, s in zip(records, scaled, strict=True)
+        ]
     nu, ny = len(shift_u), len(shift_y)
     nothing = Baseline((0, 0, 0), None, shift_y, shift_y)
     if nu > _MOST_INPUTS or ny > _MOST_OUTPUTS:

@@ -8,6 +8,7 @@ import numpy as np
 
 from sysid.data.errors import shown
 from sysid.data.records import Record, same_sampling_time
+from sysid.data.slow_outputs import slow
 
 if TYPE_CHECKING:
     from sysid.models.model import Model
@@ -86,7 +87,8 @@ def refuse_without_start(model: Model, record: Record, n_start: int) -> None:
             f"record {record.name!r} must have the first {max(n_start, 1)} measured outputs "
             "for this model to start from, got none"
         )
-    if model.n_memory and np.isnan(record.y[:n_start]).any():
+    missing = np.isnan(record.y[:n_start])
+    if model.n_memory and missing.any() and (missing.any(axis=0) & ~slow(record.y)).any():
         raise ValueError(
             f"the first {n_start} outputs of record {record.name!r} must be complete to start "
             "from; cut the record before them or set n_init"

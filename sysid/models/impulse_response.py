@@ -23,8 +23,8 @@ def estimate_impulse_response(
     which the data are most probable, for each output by itself.
 
     Args:
-        blocks: ``(u, y)`` of each record, near zero mean. Rows that reach over a missing sample
-            are left out.
+        blocks: ``(u, y)`` of each record, near zero mean. For each output, rows that miss it or
+            an input in reach are left out.
         length: samples of the response.
         feedthrough: whether ``g(0)`` is estimated; else it is zero.
 
@@ -40,33 +40,53 @@ def estimate_impulse_response(
     """
     nu, ny = blocks[0][0].shape[1], blocks[0][1].shape[1]
     first = 0 if feedthrough else 1
-    width = (length - first) * nu
-    square, product = np.zeros((width, width)), np.zeros((width, ny))
-    power, rows = np.zeros(ny), 0
-    for u, y in blocks:
+    lags = np.arange(first, length)
+    out = np.zeros((length, ny, nu))
+    for group in _measured_together(blocks):
+        square, product, power, rows = _sums(blocks, group, length, first)
+        if rows <= len(square):
+            raise ValueError(
+                f"records must have more than {len(square)} complete rows for an impulse response "
+                f"of {length} samples, got {rows}"
+            )
+        for j, i in enumerate(group):
+            g = _most_probable(square, product[:, j], float(power[j]), rows, lags, nu)
+            out[first:, i] = g.reshape(nu, -1).T
+    return out
+
+
+def _measured_together(blocks: list[tuple[Array, Array]]) -> list[list[int]]:
+    """Return outputs in groups that are measured at the same rows."""
+    groups: dict[bytes, list[int]] = {}
+    for i in range(blocks[0][1].shape[1]):
+        seen = np.concatenate([np.isfinite(y[:, i]) for _, y in blocks])
+        groups.setdefault(np.packbits(seen).tobytes(), []).append(i)
+    return list(groups.values())
+
+
+def _sums(
+    blocks: list[tuple[Array, Array]], group: list[int], length: int, first: int
+) -> tuple[Array, Array, Array, int]:
+    """Return ``X'X``, ``X'y`` and ``y'y`` of some outputs, and how many rows they are over."""
+    width = (length - first) * blocks[0][0].shape[1]
+    square, product = np.zeros((width, width)), np.zeros((width, len(group)))
+    power, rows = np.zeros(len(group)), 0
+    for u, whole in blocks:
+        y = whole[:, group]
         for start in range(length - 1, len(y), _CHUNK):
             part = y[start : start + _CHUNK]
             windows = sliding_window_view(
                 u[start - length + 1 : start + len(part) - first], length - first, axis=0
             )
-            x = windows[:, :, ::-1].reshape(len(part), width)  # input by input, newest first
-            good = np.isfinite(x).all(axis=1) & np.isfinite(part).all(axis=1)
-            x, target = x[good], part[good]
+            good = np.isfinite(part).all(axis=1)
+            x = windows[good][:, :, ::-1].reshape(-1, width)  # input by input, newest first
+            complete = np.isfinite(x).all(axis=1)
+            x, target = x[complete], part[good][complete]
             square += x.T @ x
             product += x.T @ target
             power += (target**2).sum(axis=0)
             rows += len(x)
-    if rows <= width:
-        raise ValueError(
-            f"records must have more than {width} complete rows for an impulse response of "
-            f"{length} samples, got {rows}"
-        )
-    lags = np.arange(first, length)
-    out = np.zeros((length, ny, nu))
-    for i in range(ny):
-        g = _most_probable(square, product[:, i], float(power[i]), rows, lags, nu)
-        out[first:, i] = g.reshape(nu, -1).T
-    return out
+    return square, product, power, rows
 
 
 def _most_probable(

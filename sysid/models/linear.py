@@ -9,6 +9,7 @@ import numpy as np
 import scipy.linalg
 
 from sysid.data.records import Array
+from sysid.data.slow_outputs import between_samples, slow
 from sysid.models.impulse_response import balanced_realisation, estimate_impulse_response
 
 _RADII = (0.999, 0.99999)  # that poles are pulled back to: the second for plants that integrate
@@ -61,7 +62,8 @@ def estimate_state_space(
 
     Args:
         blocks: ``(u, y)`` of each record, ``(N, nu)`` and ``(N, ny)``, near zero mean. Rows
-            with a missing sample in reach are left out.
+            with a missing sample in reach are left out; for estimates that need outputs at every
+            row, those between the samples of a slow output are interpolated.
         nx: order.
         feedthrough: whether to estimate ``D``; else it is zero.
         integrating: whether it has to be the one behind an exact integrator.
@@ -74,8 +76,9 @@ def estimate_state_space(
     Raises:
         ValueError: if the records are too short for the order.
     """
+    bridged = [(u, between_samples(y)) for u, y in blocks]
     if integrating:
-        found = _integrating(blocks, nx)
+        found = _integrating(bridged, nx)
         if found is None:
             raise ValueError(
                 "records must be longer, and their outputs must change, for a linear start of a "
@@ -83,12 +86,19 @@ def estimate_state_space(
             )
         found = _within(found, radius, sums=blocks[0][1].shape[1])
         return _with_fitted_outputs(found, blocks, feedthrough)[0]
-    subspace = subspace_estimate(blocks, nx, feedthrough)
-    if blocks[0][0].shape[1] == 0:  # from rest it would stay there
-        return replace(subspace, A=_stable(subspace.A, radius or _RADII[0]))
-    candidates = [replace(subspace, A=_stable(subspace.A, r)) for r in _RADII]
-    candidates += _from_impulse_response(blocks, nx, feedthrough)
-    if (sums := _integrating(blocks, nx)) is not None:
+    candidates: list[LinearStateSpace] = []
+    if blocks[0][0].shape[1]:
+        candidates += _from_impulse_response(blocks, nx, feedthrough)
+    try:
+        subspace = subspace_estimate(bridged, nx, feedthrough)
+    except ValueError:  # too few rows
+        if not candidates or not any(slow(y).any() for _, y in blocks):
+            raise
+    else:
+        if not blocks[0][0].shape[1]:  # from rest it would stay there
+            return replace(subspace, A=_stable(subspace.A, radius or _RADII[0]))
+        candidates = [replace(subspace, A=_stable(subspace.A, r)) for r in _RADII] + candidates
+    if (sums := _integrating(bridged, nx)) is not None:
         candidates.append(sums)
     candidates = [_within(c, radius) for c in candidates]
     tried = [_with_fitted_outputs(c, blocks, feedthrough) for c in candidates]
@@ -110,6 +120,9 @@ def _from_impulse_response(
     """Return the balanced realisation, if the records are long enough."""
     nu, ny = blocks[0][0].shape[1], blocks[0][1].shape[1]
     length = min(_RESPONSE, max(len(y) for _, y in blocks) // 4)
+    if any(slow(y).any() for _, y in blocks):  # two measured rows for each coefficient
+        measured = np.sum([np.isfinite(y).sum(axis=0) for _, y in blocks], axis=0)
+        length = min(length, int(measured.min()) // (2 * nu))
     if (length // 2 - 1) * min(nu, ny) < nx:
         return []
     try:
@@ -216,22 +229,33 @@ def _with_fitted_outputs(
     for u, y in blocks:
         x = model.states(u)
         settled = np.arange(len(y)) >= min(_RESPONSE, len(y) // 4)
-        seen = settled & np.isfinite(np.hstack([u, x, y])).all(axis=1)
+        known = np.isfinite(np.hstack([u, x])).all(axis=1)
+        seen = settled & known & np.isfinite(y).any(axis=1)
         states.append(x[seen])
         inputs.append(u[seen])
         outputs.append(y[seen])
     x, u, y = (np.vstack(parts) for parts in (states, inputs, outputs))
-    if len(y) <= x.shape[1] + u.shape[1]:
+    if np.isfinite(y).sum(axis=0).min() <= x.shape[1] + u.shape[1]:
         return model, math.inf
     size = x.std(axis=0)
     size = np.where((size > 0) & np.isfinite(size), size, 1.0)
     design = np.hstack([x / size, u if feedthrough else u[:, :0], np.ones((len(x), 1))])
-    weights = _ridge(design, y).T
+    weights = _fitted(design, y)
     nx = x.shape[1]
     d = weights[:, nx:-1] if feedthrough else np.zeros_like(model.D)
     a = model.A * size / size[:, None]
     fitted = LinearStateSpace(a, model.B / size[:, None], weights[:, :nx], d, weights[:, -1])
-    return fitted, float(np.mean((design @ weights.T - y) ** 2))
+    return fitted, float(np.nanmean((design @ weights.T - y) ** 2))
+
+
+def _fitted(design: Array, y: Array) -> Array:
+    """Fit outputs by least squares, each over the rows where it was measured."""
+    seen = np.isfinite(y)
+    if seen.all():
+        return _ridge(design, y).T
+    return np.vstack(
+        [_ridge(design[seen[:, i]], y[seen[:, i], [i]][:, None])[:, 0] for i in range(y.shape[1])]
+    )
 
 
 def subspace_estimate(

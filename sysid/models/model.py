@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from sysid.data.hiding import measured_channels
 from sysid.data.records import Array, Record
 from sysid.data.scaling import Scaling
+from sysid.data.slow_outputs import first_start
 from sysid.models.belonging import refuse_foreign, refuse_without_start
 from sysid.models.evaluating import evaluating
 from sysid.models.sensitivities import Block
@@ -123,7 +124,8 @@ class Model(nn.Module, ABC):
 
     def scoring_start(self, record: Record) -> int:
         """Return the first sample of a ``record``'s simulation that counts."""
-        return record.n_init or self.n_memory
+        least = record.n_init or self.n_memory
+        return first_start(record, least) if self.n_memory and record.ny else least
 
     def describe(self, record: Record) -> None:
         """Take channel names, units and the sampling time from a training ``record``."""
@@ -249,7 +251,8 @@ class Model(nn.Module, ABC):
 
         Returns:
             ``(N, ny)`` in physical units. Rows that the model starts from are the measured
-            ones. An unstable free run ends in infinite values, never in NaN.
+            ones, and its own where a slow output was not measured. An unstable free run ends in
+            infinite values, never in NaN.
 
         Raises:
             ValueError: if the record's channels or sampling time are not the model's, an
@@ -268,7 +271,8 @@ class Model(nn.Module, ABC):
         # All that went in is finite, so what is not a number is what came of infinity.
         out[np.isnan(out)] = np.inf
         if self.n_memory > 0:
-            out[:n_start] = record.y[:n_start]
+            measured = record.y[:n_start]
+            out[:n_start] = np.where(np.isnan(measured), out[:n_start], measured)
         return out
 
     @property

@@ -10,10 +10,12 @@ from torch import Tensor, nn
 
 from sysid.data.records import Record
 from sysid.data.regressors import Orders
+from sysid.data.slow_outputs import with_stand_ins
 from sysid.kernels.functions import network
 from sysid.models import linearisation
-from sysid.models.arx import fit_arx, regression_pieces
+from sysid.models.arx import fit_scaled_arx
 from sysid.models.ffn import layers, weights_and_biases
+from sysid.models.initial_state import fitted_states
 from sysid.models.linearisation import Step
 from sysid.models.model import Carried, GapTolerant, Model
 from sysid.models.sensitivities import Block, Recurrence, unfold_sensitivities, weight_count
@@ -213,26 +215,30 @@ class NARX(GapTolerant, Model):
         n, batch = self.n_memory, len(u)
         count = weight_count(self)
         yield Block(0, y[:, :n], u.new_zeros(batch, n, self.ny, count))
+        past = y[:, n - self.na : n].flip(1).flatten(1)  # newest first
+        change = past.new_zeros(*past.shape, count)
+        for part in self._parts(u, past, change, block):
+            yield part._replace(start=n + part.start)
+
+    def _parts(
+        self, u: Tensor, past: Tensor, change: Tensor, block: int, of_weights: bool = True
+    ) -> Iterator[Block]:
+        """Run freely from ``[y(k-1), ..., y(k-na)]`` and its derivatives by the columns."""
 
         def advance(y_now: Tensor, past: Tensor) -> Tensor:
             return torch.cat([y_now, past], dim=1)[:, : past.shape[1]]
 
-        past = y[:, n - self.na : n].flip(1).flatten(1)  # newest first
+        recurrence = Recurrence(
+            lambda model, past, phi_u: model.core(torch.cat([past, phi_u], -1)),
+            advance,
+            self._linearised,
+            self._trajectory if self.na else None,
+        )
+        lags = self._lags(u, self.n_memory)
         for part, _, _ in unfold_sensitivities(
-            self,
-            Recurrence(
-                lambda model, past, phi_u: model.core(torch.cat([past, phi_u], -1)),
-                advance,
-                self._linearised,
-                self._trajectory if self.na else None,
-            ),
-            self._lags(u, n),
-            past,
-            past.new_zeros(*past.shape, count),
-            self.ny,
-            block,
+            self, recurrence, lags, past, change, self.ny, block, of_weights
         ):
-            yield part._replace(start=n + part.start)
+            yield part
 
     def _linearised(self, past: Tensor, phi_u: Tensor) -> Step:
         phi = torch.cat([past, phi_u], -1)
@@ -254,8 +260,47 @@ class NARX(GapTolerant, Model):
         if held:
             u = torch.cat([u[:1].expand(held, -1), u])
             start = torch.cat([start[:1].expand(held, -1), start])
+        if start.isnan().any():
+            start = self.fitted_start(u[: len(start)], start)
         free = self._free_run(u[None], start[None])[0]
         return torch.cat([start[held:], free])
+
+    def fitted_start(self, u: Tensor, y: Tensor) -> Tensor:
+        """Return the free run that fits the outputs of a record's start best, as far as measured.
+
+        Its first ``na`` outputs are found by least squares, near the line between those measured.
+
+        Args:
+            u: ``(n, nu)`` in the network's own units; ``n`` at least ``n_memory``.
+            y: ``(n, ny)``, NaN where an output was not measured.
+
+        Returns:
+            ``(n, ny)``, without missing ones.
+
+        Example:
+            >>> model = NARX(nu=1, ny=1, na=2, nb=2, hidden_sizes=(4,))
+            >>> y = torch.tensor([[1.0], [torch.nan], [1.0], [torch.nan]])
+            >>> model.fitted_start(torch.zeros(4, 1), y).isnan().any().item()
+            False
+        """
+        n, na = self.n_memory, self.na
+        guess = with_stand_ins(y[None], len(y), between=True)
+        if na == 0 or len(y) == n:
+            return guess[0]
+        start = guess[:, n - na : n].flip(1).flatten(1)  # newest first
+        to_itself = torch.eye(start.shape[1], dtype=y.dtype, device=y.device)[None]
+
+        def simulate(change: Tensor) -> tuple[Tensor, Tensor]:
+            past = start + change
+            parts = list(self._parts(u[None], past, to_itself, len(u), of_weights=False))
+            first, by_start = (x.unflatten(1, (na, self.ny)).flip(1) for x in (past, to_itself))
+            return (
+                torch.cat([first, *(p.y_hat for p in parts)], 1),
+                torch.cat([by_start, *(p.jacobian for p in parts)], 1),
+            )
+
+        change = fitted_states(simulate, y[None, n - na :], start.shape[1])
+        return torch.cat([guess[0, : n - na], simulate(change)[0][0]])
 
     def _predict(self, u: Tensor, y: Tensor, horizon: int) -> Tensor:
         out = torch.full_like(y, torch.nan)
@@ -275,8 +320,7 @@ class NARX(GapTolerant, Model):
         """Put the linear ARX model found by least squares into the linear path."""
         if self.linear_path is None:
             return
-        pieces = (self.scaling.scaled(p) for p in regression_pieces(records, self.n_memory))
-        solution = fit_arx(pieces, self.na, self.nb, self.nk)
+        solution = fit_scaled_arx(records, self.scaling, self.na, self.nb, self.nk)
         if solution is None:
             return
         last = self.network[-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sysid.data.records import Array, Record
+from sysid.data.slow_outputs import slow
 from sysid.kernels.functions import network
 from sysid.models import linearisation
 from sysid.models.ffn import layers, weights_and_biases
@@ -28,6 +30,7 @@ from sysid.models.stable_weights import (
 )
 from sysid.models.stateful import StatefulModel
 
+_LOG = logging.getLogger(__name__)
 _MOST = 1 << 19  # samples that the linear start looks at, the first ones of each record
 
 
@@ -279,7 +282,15 @@ class StateSpace(StatefulModel):
         scaled = [self.scaling.scaled(r[:most]) for r in records]
         blocks = [(r.u, r.y) for r in scaled]
         radius = START_RADIUS if self.stable else None
-        linear = estimate_state_space(blocks, self.nx, self.feedthrough, self.integrating, radius)
+        try:
+            linear = estimate_state_space(
+                blocks, self.nx, self.feedthrough, self.integrating, radius
+            )
+        except ValueError as error:
+            if not any(slow(y).any() for _, y in blocks):
+                raise
+            _LOG.warning(f"training starts from random weights, without a linear model: {error}")
+            return
         if self.stable:
             to = contracting_coordinates(linear.A, self.sums)
             linear = linear.seen_from(to)

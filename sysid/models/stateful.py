@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from sysid.data.slow_outputs import with_stand_ins
 from sysid.models import prediction
 from sysid.models.initial_state import Encoder, LearnedState, fitted_states
 from sysid.models.linearisation import Step
@@ -154,6 +155,17 @@ class StatefulModel(Model):
             raise TypeError("this model has no encoder")
         state = self._pack(self.encoder(u, y))
         return (*state, y[:, -1]) if self.feedback else state
+
+    def _encode_before(self, u: Tensor, y: Tensor) -> Carried:
+        """Return the state after measured samples ``(n, nu)`` and ``(n, ny)``.
+
+        A window that reaches before the first sample holds it.
+        """
+        m = self.n_memory
+        held = max(m - len(y), 0)
+        u_window = torch.cat([u[:1].expand(held, -1), u])[None, -m:]
+        y_window = torch.cat([y[:1].expand(held, -1), y])[None, -m:]
+        return self._encode(u_window, y_window)
 
     def _continue(
         self, u: Tensor, state: Carried, y_before: Tensor | None = None
@@ -305,11 +317,9 @@ class StatefulModel(Model):
         return (*state, flat[:, self.state_size :]) if self.feedback else state
 
     def _simulate(self, u: Tensor, y: Tensor | None, n_init: int) -> Tensor:
-        if (m := self.n_memory) and y is not None:
-            held = max(m - n_init, 0)  # a window before the first sample holds it
-            u_window = torch.cat([u[:1].expand(held, -1), u[:n_init]])[None, -m:]
-            y_window = torch.cat([y[:1].expand(held, -1), y])[None, -m:]
-            y_hat, _ = self._continue(u[None, n_init:], self._encode(u_window, y_window))
+        if self.n_memory and y is not None:
+            y = with_stand_ins(y[None], len(y), between=False)[0]
+            y_hat, _ = self._continue(u[None, n_init:], self._encode_before(u[:n_init], y))
             return torch.cat([y, y_hat[0]])
         state = self._start(1)
         y_before = None
@@ -336,11 +346,8 @@ class StatefulModel(Model):
             [torch.Size([1, 1, 4])]
         """
         n = len(y)
-        if m := self.n_memory:
-            held = max(m - n, 0)  # a window before the first sample holds it
-            u_window = torch.cat([u[:1].expand(held, -1), u])[None, -m:]
-            y_window = torch.cat([y[:1].expand(held, -1), y])[None, -m:]
-            return self._encode(u_window, y_window)
+        if self.n_memory:
+            return self._encode_before(u, with_stand_ins(y[None], n, between=False)[0])
         state = self._start(1)
         if n == 0:
             return state
@@ -348,8 +355,9 @@ class StatefulModel(Model):
             state = self._from_numbers(self.estimated_states(u[None], y[None]))
         if not self.feedback:
             return self._continue(u[None], state)[1]
-        _, (*hidden, _) = self._continue(u[None], state, _delayed(y[None])[:, :n])
-        return (*hidden, y[None, -1].nan_to_num())
+        fed_back = _delayed(y[None])
+        _, (*hidden, _) = self._continue(u[None], state, fed_back[:, :n])
+        return (*hidden, fed_back[:, -1])
 
     @torch.no_grad()
     def estimated_states(self, u: Tensor, y: Tensor) -> Tensor:
@@ -390,7 +398,7 @@ class StatefulModel(Model):
 def _delayed(y: Tensor) -> Tensor:
     """Return ``y(k-1)`` for ``k = 0, 1, ..., n`` from ``n`` samples, the first one held.
 
-    ``(batch, n + 1, ny)``: the last measured output is fed to the sample after it. A missing
-    one counts as zero, which is the mean in the network's own units.
+    ``(batch, n + 1, ny)``: the last measured output is fed to the sample after it, and on where
+    the next one is missing.
     """
-    return torch.cat([y[:, :1], y], dim=1).nan_to_num()
+    return with_stand_ins(torch.cat([y[:, :1], y], dim=1), y.shape[1] + 1, between=False)

@@ -9,14 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from sysid.data.records import Record
+from sysid.data.slow_outputs import spacing, usable_starts
 from sysid.models import Model
 from sysid.models.stateful import StatefulModel
 from sysid.training.fitted_states import FittedStates
-from sysid.training.losses import Loss, scored
+from sysid.training.losses import Loss, scored, startable
 from sysid.training.objective import Objective, Stretch
 from sysid.training.settings import TrainingSettings
 
-_FIRST = 50  # samples of a piece that its initial state is first fitted to
+_FIRST = 50  # samples of a piece that its initial state is first fitted to, measured ones
 
 
 class FullSequence(Loss):
@@ -47,22 +48,22 @@ class FullSequence(Loss):
             )
         pieces = [p for r in records for p in usable_stretches(r, model.n_memory)]
         if settings.restart is not None:
-            pieces = [q for p in pieces for q in cut(p, settings.restart)]
-        pieces = [p for p in pieces if len(p) > self.first]
+            cuts = [q for p in pieces for q in cut(p, settings.restart)]
+            pieces = [p for q in cuts for p in usable_stretches(q, model.n_memory)]
+        pieces = [p for p in pieces if not np.isnan(p.y[self.first :]).all()]
         if not pieces:
-            longest = max(len(r) for r in records)
-            raise ValueError(
-                f"records must be longer than the {self.first} samples that start them, "
-                f"the longest has {longest}; lower washout or the orders"
-            )
+            raise ValueError(_no_piece(records, self.first))
         for record in pieces:
             scaled = model.scaling.scaled(record)
-            self.records.append(
-                tuple(
-                    torch.tensor(b, dtype=model.dtype, device=model.device)
-                    for b in (scaled.u, scaled.y)
-                )
+            u, y = (
+                torch.tensor(b, dtype=model.dtype, device=model.device)
+                for b in (scaled.u, scaled.y)
             )
+            if np.isnan(record.y[: model.n_memory]).any():
+                y = startable(model, y[None])[0]
+            self.records.append((u, y))
+        distance = max(spacing(r.y).max() for r in pieces)
+        self._first_fitted = round(_FIRST * distance) if np.isfinite(distance) else _FIRST
         if isinstance(model, StatefulModel) and model.estimates_state:
             if settings.state_samples is None:
                 self.states = nn.Parameter(self._first_states(model))
@@ -75,7 +76,7 @@ class FullSequence(Loss):
         From zero, a plant that integrates would first be bent to hold its offset.
         """
         with torch.no_grad():
-            return FittedStates(model, _FIRST).states(self.records)
+            return FittedStates(model, self._first_fitted).states(self.records)
 
     @property
     def steps(self) -> int:
@@ -213,7 +214,7 @@ def cut(record: Record, length: int) -> list[Record]:
 
 
 def usable_stretches(record: Record, n_memory: int) -> list[Record]:
-    """Cut a record at its missing inputs, and each piece to start with complete outputs.
+    """Cut a record at its missing inputs, and begin each piece where a simulation can start.
 
     Missing outputs after the first ``n_memory`` samples of a piece stay, and weigh nothing.
     """
@@ -224,11 +225,19 @@ def usable_stretches(record: Record, n_memory: int) -> list[Record]:
         pieces = [record[a:b] for a, b in edges.reshape(-1, 2)]
     if n_memory == 0:
         return pieces
-    out = []
-    for piece in pieces:
-        gaps = np.isnan(piece.y).any(axis=1).astype(int)
-        if len(gaps) >= n_memory:
-            free = np.flatnonzero(np.convolve(gaps, np.ones(n_memory, int), "valid") == 0)
-            if len(free):
-                out.append(piece[int(free[0]) :])
-    return out
+    starts = [np.flatnonzero(usable_starts(p.y, n_memory)) for p in pieces]
+    return [p[int(s[0]) :] for p, s in zip(pieces, starts, strict=True) if len(s)]
+
+
+def _no_piece(records: list[Record], first: int) -> str:
+    """Return what to say where no stretch of a record can be scored."""
+    longest = max(len(r) for r in records)
+    if longest > first:
+        return (
+            f"no record has {first} samples with complete inputs and outputs to start from and a "
+            "measured output after them; lower washout, the orders or n_init"
+        )
+    return (
+        f"records must be longer than the {first} samples that start them, "
+        f"the longest has {longest}; lower washout or the orders"
+    )

@@ -7,20 +7,24 @@ whatever scaler is used an output counts in units of its standard deviation.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sysid.data.ahead import ahead
 from sysid.data.records import Record
-from sysid.data.regressors import narx_regressors
+from sysid.data.regressors import regression_rows
 from sysid.data.shuffling import shuffled_batches
+from sysid.data.slow_outputs import spacing, with_stand_ins
 from sysid.data.subsequences import Subsequences
 from sysid.models import FFN, NARX, Model
 from sysid.models.sensitivities import Block, row_jacobian, weight_count
+from sysid.models.stateful import StatefulModel
 from sysid.training.objective import Objective, Stretch
 from sysid.training.settings import TrainingSettings
 
@@ -72,10 +76,15 @@ class OneStep(Loss):
             raise TypeError(f"loss one_step needs a NARX or FFN, got {type(model).__name__}")
         orders = (model.na, model.nb, model.nk) if isinstance(model, NARX) else (0, 0, 0)
         scaled = [model.scaling.scaled(r) for r in records]
-        phi, target = narx_regressors(scaled, *orders)
+        phi, target = regression_rows(scaled, *orders)
+        if not len(phi):
+            raise ValueError(_no_row(records, model))
         self.core = model.core
         self.phi = torch.tensor(phi, dtype=model.dtype, device=model.device)
         self.target = torch.tensor(target, dtype=model.dtype, device=model.device)
+        missing = int(np.isnan(target).sum())
+        # Errors that count of each row; a batch is weighted by the mean over all rows.
+        self.numbers = model.ny - missing / len(phi) if missing else model.ny
 
     @property
     def steps(self) -> int:
@@ -90,6 +99,21 @@ class OneStep(Loss):
         order = torch.randperm(len(self.phi), generator=generator).to(self.phi.device)
         for items in order.split(self.batch_size):
             yield _Rows(self, self.phi[items], self.target[items])
+
+
+def _no_row(records: list[Record], model: NARX | FFN) -> str:
+    """Return what to say where no row of regressors is complete."""
+    na = model.na if isinstance(model, NARX) else 0
+    widest = float(np.max([spacing(r.y).max() for r in records]))
+    found = "an output is measured" + (
+        f" only at every {round(widest)} rows" if 1 < widest < math.inf else " too rarely"
+    )
+    needed = f"an output with the {na} before it" if na else "an output"
+    return (
+        f"loss one_step needs {needed} and all inputs that act on it measured, and the records "
+        f"have no such row: {found}. Use loss full_sequence or subsequence, where the model's own "
+        "output stands in for a missing one"
+    )
 
 
 def _core(model: Any, phi: Tensor) -> Tensor:
@@ -110,14 +134,14 @@ class _Rows(Objective):
         return _Rows(self.loss, own, self.target[rank::size]), len(own) / len(self.phi)
 
     def errors(self) -> Iterator[Tensor]:
-        scale = self.target.numel() ** -0.5
+        scale = (len(self.target) * self.loss.numbers) ** -0.5
         for phi, target in zip(self.phi.split(_CHUNK), self.target.split(_CHUNK), strict=True):
             yield self.loss.error(self.loss.core(phi), target) * scale
 
     def stretches(self) -> list[Stretch]:
         model, count = self.loss.model, weight_count(self.loss.model)
         size = max(1, _NUMBERS // (count * model.ny))
-        scale = self.target.numel() ** -0.5
+        scale = (len(self.target) * self.loss.numbers) ** -0.5
 
         def rows() -> Iterator[tuple[Tensor, Tensor]]:
             for phi, target in zip(self.phi.split(size), self.target.split(size), strict=True):
@@ -139,13 +163,31 @@ class Subsequence(Loss):
             scaling=model.scaling,
             dtype=model.dtype,
             device=model.device,
+            start=model.n_memory,
         )
         self.first = max(self.washout, model.n_memory)
+        # Errors that count of each window; a batch is weighted by the mean over all windows.
+        whole = (settings.length - self.first) * model.ny
+        share = self.windows.measured_share(self.first)
+        self.numbers = whole if share == 1 else whole * share
+        if not self.numbers:
+            raise ValueError(
+                f"no window of {settings.length} samples has a measured output after its first "
+                f"{self.first}, which are not scored; use longer windows or less washout"
+            )
 
     @property
     def steps(self) -> int:
         """Batches of an epoch."""
         return 1 if self.batch_size is None else -(-len(self.windows) // self.batch_size)
+
+    def gather(self, places: Tensor) -> tuple[Tensor, Tensor]:
+        """Copy windows, with outputs that a simulation can start from."""
+        return self.started(*self.windows.gather(places))
+
+    def started(self, u: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return windows in which the outputs that a simulation starts from are complete."""
+        return (u, startable(self.model, y)) if self.windows.incomplete else (u, y)
 
     def objectives(self, generator: torch.Generator) -> Iterator[Objective]:
         """Yield windows in batches; from a disk, the next batch is read meanwhile."""
@@ -182,18 +224,20 @@ class _Windows(Objective):
 
     def _gather(self, places: Tensor) -> tuple[Tensor, Tensor]:
         if self.gathered is not None and places is self.places:
-            return self.gathered
-        return self.loss.windows.gather(places)
+            return self.loss.started(*self.gathered)
+        return self.loss.gather(places)
 
     def errors(self) -> Iterator[Tensor]:
         loss, places = self.loss, self.places
         size = max(1, _CHUNK // loss.windows.length)
-        scored = len(places) * (loss.windows.length - loss.first)
-        weights = (loss.weights / (scored * len(loss.weights))).sqrt()
+        count = len(places) * loss.numbers
+        weights = (loss.weights / count).sqrt()
         for piece in [places] if len(places) <= size else places.split(size):
             u, y = self._gather(piece)
             y_hat, _ = loss.model.unfold(u, y, loss.washout)
-            # Windows are complete, so there is nothing to mask.
+            if loss.windows.incomplete:
+                yield loss.error(y_hat, y)[:, loss.first :] * count**-0.5
+                continue
             error = y_hat - y
             if loss.first:
                 error = error[:, loss.first :]
@@ -202,19 +246,32 @@ class _Windows(Objective):
     def stretches(self) -> list[Stretch]:
         loss, model = self.loss, self.loss.model
         length, count = loss.windows.length, weight_count(model)
-        scale = (len(self.places) * (length - loss.first) * model.ny) ** -0.5
+        scale = (len(self.places) * loss.numbers) ** -0.5
         size = max(1, _NUMBERS // (length * count * model.ny))
 
         def stretch(places: Tensor) -> Stretch:
             def blocks() -> Iterator[tuple[Tensor, Tensor]]:
                 for piece in places.split(size):
-                    u, y = loss.windows.gather(piece)
+                    u, y = loss.gather(piece)
                     for part in model.window_sensitivities(u, y, washout=loss.washout):
                         yield from scored(loss, part, y, scale)
 
             return blocks
 
         return [stretch(p) for p in self.places.split(max(1, -(-len(self.places) // _STRETCHES)))]
+
+
+def startable(model: Model, y: Tensor) -> Tensor:
+    """Return outputs ``(batch, time, ny)`` with none missing that a simulation starts from.
+
+    An encoder is shown what it will be shown by ``simulate``, which knows no later outputs.
+    """
+    if not model.n_memory:
+        return y
+    if not isinstance(model, StatefulModel):
+        return with_stand_ins(y, model.n_memory, between=True)
+    start, rest = y.split([model.n_memory, y.shape[1] - model.n_memory], dim=1)
+    return torch.cat([with_stand_ins(start, model.n_memory, between=False), rest], dim=1)
 
 
 def scored(loss: Loss, part: Block, y: Tensor, scale: float) -> Iterator[tuple[Tensor, Tensor]]:
