@@ -71,7 +71,7 @@ def assembled(path: Path, table: Table, reading: Reading, label: str = "") -> Re
     candidates = time_names(table.names, [*u, *y], table.units) if searched else []
     frame = _loaded(path, table, list(dict.fromkeys([*asked, *candidates])))
     found = find_time(frame, candidates, table.units, reading)
-    frame, sampling_time = _on_common_grid(frame, u, y, found, table, reading)
+    frame, sampling_time = _on_common_grid(frame, u, y, found, table, reading, path.name)
     metadata = {
         "name": f"{_stem(path)} {label}".strip(),
         **_metadata(table, u, y, found, sampling_time),
@@ -166,7 +166,8 @@ def _named_as_read(reading: Reading, names: Sequence[str]) -> Reading:
 def _loaded(path: Path, table: Table, names: list[str]) -> pd.DataFrame:
     """Return columns of a table, if there is memory for them."""
     columns, needed = f"{len(names)} columns of {table.samples} samples", len(names) * table.samples
-    refuse_swollen(columns, 8 * needed, path)
+    if path.is_file():  # not of several files that were joined
+        refuse_swollen(columns, 8 * needed, path)
     refuse_too_large(
         columns,
         8 * _COPIES * needed,
@@ -185,6 +186,7 @@ def _on_common_grid(
     found: TimeColumn | None,
     table: Table,
     reading: Reading,
+    label: str,
 ) -> tuple[pd.DataFrame, float | None]:
     """Return a table with a row each sampling time, and that time; resampled where asked for.
 
@@ -195,6 +197,7 @@ def _on_common_grid(
         found: its time stamps.
         table: what the file tells of its sampling time.
         reading: how it is read.
+        label: what the table is called where something is said about it.
     """
     if reading.resample is None:
         sampling_time = _sampling_time(reading, found, table)
@@ -211,7 +214,7 @@ def _on_common_grid(
                 for cs in (u, y)
             )
             done = on_grid(found.seconds, *blocks, step)
-            _LOG.warning("%s", done.said)
+            _LOG.warning("%s: %s", label, done.said)
             return pd.DataFrame(np.hstack([done.u, done.y]), columns=[*u, *y]), done.step
         sampling_time = _sampling_time(reading, found, table)
     if reading.join or reading.resample is not None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from sysid.data.experiments import chosen_part
 from sysid.data.files import read_experiments
+from sysid.data.joining import read_joined
 from sysid.data.memory import refuse_too_large
 from sysid.data.opening import is_data_file
 from sysid.data.reading import Reading
@@ -70,6 +71,8 @@ def read_sources(
 ) -> list[Record]:
     """Read as ``read_many`` does, with all that says how in one object."""
     files = found_files(paths)
+    if reading.join and len(files) > 1:
+        return [read_joined(files, reading)]
     sizes = [_size(path) for path in files]
     if workers is None:
         workers = _processors() if sum(sizes) > _PARALLEL else 1

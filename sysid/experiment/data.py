@@ -232,10 +232,11 @@ def read_for(
     return read_all([model], [path], reading, n_init)[0]
 
 
-def _reading_for(model: Model, path: str, reading: Reading) -> Reading:
-    """Return how to read a file: a model's own columns where it has them and none are named."""
+def _reading_for(model: Model, paths: Sequence[str], reading: Reading) -> Reading:
+    """Return how to read files: a model's own columns where they are there and none are named."""
     if reading.u is None and reading.y is None:
-        names = set(column_names(path, reading))
+        known = paths if reading.join else paths[:1]
+        names = {name for path in known for name in column_names(path, reading)}
         if names.issuperset(model.u_names):
             y = list(model.y_names) if names.issuperset(model.y_names) else None
             return replace(reading, u=list(model.u_names), y=y)
@@ -274,7 +275,7 @@ def read_all(
             records += [r for name in group for r in load_benchmark(name, data_dir).test]
         else:
             files = found_files(group)
-            own = _reading_for(models[0], files[0], reading or Reading())
+            own = _reading_for(models[0], files, reading or Reading())
             read = read_sources(files, own)
             records += read if n_init is not None else [_begun_as_trained(models, r) for r in read]
     return records if n_init is None else [r.replace(n_init=n_init) for r in records]

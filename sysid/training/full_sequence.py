@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sysid.data.records import Record
 from sysid.data.slow_outputs import spacing, usable_starts
+from sysid.data.splitting import with_complete_inputs
 from sysid.models import Model
 from sysid.models.stateful import StatefulModel
 from sysid.training.fitted_states import FittedStates
@@ -218,11 +219,7 @@ def usable_stretches(record: Record, n_memory: int) -> list[Record]:
 
     Missing outputs after the first ``n_memory`` samples of a piece stay, and weigh nothing.
     """
-    missing = np.isnan(record.u).any(axis=1)
-    pieces = [record]
-    if missing.any():
-        edges = np.flatnonzero(np.diff(np.concatenate([[True], missing, [True]]).astype(int)))
-        pieces = [record[a:b] for a, b in edges.reshape(-1, 2)]
+    pieces = with_complete_inputs(record)
     if n_memory == 0:
         return pieces
     starts = [np.flatnonzero(usable_starts(p.y, n_memory)) for p in pieces]
