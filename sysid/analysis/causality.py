@@ -27,13 +27,23 @@ def forwards(y: Array, u: Array, delay: int) -> float:
 
 
 def backwards(y: Array, e: Array, u: Array) -> float:
-    """Return the share of what is new in an input that the outputs' past explains.
+    """Return the share of what is new in an input that the outputs' past explains; 0 if none.
 
     ``e`` is what a model leaves of ``y``: in open loop it is independent of all of ``u``, however
     that is made, where the past of ``y`` itself is a longer memory of ``u``. Of an input that is
     held, only the samples at which it changes are looked at: how long it has been held tells
-    when it may change.
+    when it may change. A periodic input repeats what the plant bends; so the same samples in
+    another order of time (rotated by parts of the record) must explain much less.
     """
+    share = _reaction(y, e, u)
+    if not share:
+        return 0.0
+    turns = [len(y) * part // 5 for part in range(1, 5)]
+    chance = max(_reaction(np.roll(y, turn), np.roll(e, turn), u) for turn in turns)
+    return share if share > 3 * chance else 0.0
+
+
+def _reaction(y: Array, e: Array, u: Array) -> float:
     changes = np.flatnonzero(np.diff(u) != 0) + 1
     if len(changes) < (1 - _HELD) * np.isfinite(u).sum():
         return _levels(y, u, changes)

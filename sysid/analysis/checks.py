@@ -92,13 +92,30 @@ def _slower(record: Record, name: str, found: str) -> Finding:
     )
 
 
-def held(record: Record) -> Iterator[Finding]:
-    """Name outputs that change at every few samples alone, while inputs change between."""
-    inputs = [np.asarray(record.u[:, i]) for i in range(min(record.nu, 50))]
+def held(record: Record) -> Iterator[tuple[Finding, int, Mask]]:
+    """Yield outputs that change at every few samples alone, and the samples between."""
+    inputs = [_changes_every(np.asarray(u)) for u in record.u.T[:50] if not constant(u)]
     for i, name in enumerate(record.y_names):
-        every = _changes_every(np.asarray(record.y[:, i]))
-        if every > 1 and any(_changes_every(u) % every for u in inputs if not constant(u)):
-            yield _slower(record, name, f"it changes every {every} samples and is held between")
+        x = np.asarray(record.y[:, i], dtype=np.float64)
+        every = _changes_every(x)
+        if every == 1:
+            continue
+        between = np.concatenate([[False], x[1:] == x[:-1]])
+        first = int(np.argmax(~between[1:])) + 1
+        between = np.arange(len(x)) % every != first % every
+        if any(u % every for u in inputs) or not inputs:
+            finding = _slower(record, name, f"it changes every {every} samples and is held between")
+        else:
+            finding = Finding(
+                "warning",
+                "multi-rate",
+                record.name,
+                name,
+                f"it and all inputs change every {every} samples alone",
+                "The record has more rows than there were measurements.",
+                f"Keep every {every}th row, from row {first % every}.",
+            )
+        yield finding, record.nu + i, between
 
 
 def _changes_every(x: Array) -> int:
@@ -363,7 +380,8 @@ def _stuck(x: Array, u: Array) -> tuple[int, int] | None:
 CHECKS: tuple[Callable[[Record], Iterator[Finding]], ...] = (length, missing, still)
 FAULTS: tuple[Callable[[Record], Iterator[tuple[Finding, int, Mask]]], ...] = (
     codes,
+    held,
     stuck,
     outliers,
 )
-AFTER: tuple[Callable[[Record], Iterator[Finding]], ...] = (clipped, quantised, held, repeated)
+AFTER: tuple[Callable[[Record], Iterator[Finding]], ...] = (clipped, quantised, repeated)

@@ -75,15 +75,16 @@ def _within(y: Array, inputs: Sequence[Array], source: int, own: int, longest: i
         return None
     if first is not None and first - earliest <= _WIDE and not _few_sines(inputs[source]):
         return Delay(earliest, first, p_value, True)
-    low, high = _by_shifts(fit, base)
+    low, high = _by_shifts(fit, base) if own else (0, longest)
     if first is not None:  # it acts by then: the test is exact where the short numerator is not
         low, high = min(low, first), min(high, first) if first >= low else first
-    known = high - low <= max(_WIDE, low // 10) and not _few_sines(inputs[source])
+    near = own > 0 and high - low <= max(_WIDE, low // 10)
+    known = near and not _few_sines(inputs[source])
     return Delay(low if known else min(low, earliest), high, p_value, known)
 
 
 def _by_lags(fit: Nested, base: int) -> tuple[int | None, int]:
-    """Return the first lag that acts, and the first that may act half as much as the most."""
+    """Return the first lag that acts, and the first that may act half as much unseen."""
     from scipy.stats import chi2
 
     own = np.abs(np.diag(fit.triangle))[base:][::-1]  # lag 0 first
@@ -96,9 +97,9 @@ def _by_lags(fit: Nested, base: int) -> tuple[int | None, int]:
     first = int(np.flatnonzero(found)[0])
     with np.errstate(divide="ignore", invalid="ignore"):
         hidden = np.where(told, (share + _SURE * error) / own, np.inf)
-        most = float(np.max(np.where(found, share / own, 0.0)))
+    hidden[own < 0.5 * own[first]] = np.inf  # later lags tell what these would
     earliest = first
-    while earliest > 0 and hidden[earliest - 1] > 0.5 * most:
+    while earliest > 0 and hidden[earliest - 1] > 0.5 * share[first] / own[first]:
         earliest -= 1
     return first, earliest
 
