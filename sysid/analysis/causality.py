@@ -22,7 +22,7 @@ def forwards(y: Array, u: Array, delay: int) -> float:
 
     Source: C. W. J. Granger, Econometrica 37(3), 1969.
     """
-    own: Part = (y, range(1, _OTHER + 1))
+    own: Part = (y, range(1, _own(y) + 1))
     return _helped(y, [own], [(u, range(1, delay + _OTHER + 1))])
 
 
@@ -47,8 +47,13 @@ def _reaction(y: Array, e: Array, u: Array) -> float:
     changes = np.flatnonzero(np.diff(u) != 0) + 1
     if len(changes) < (1 - _HELD) * np.isfinite(u).sum():
         return _levels(y, u, changes)
-    own = min(_OWN, int(np.isfinite(e + u).sum()) // 20)
-    return _helped(u, [(u, range(1, own + 1))], [(e, range(1, _OTHER + 1))]) if own else 0.0
+    own: Part = (u, range(1, _own(e + u) + 1))
+    return _helped(u, [own], [(e, range(1, _OTHER + 1))])
+
+
+def _own(x: Array) -> int:
+    """Return how many past samples of a series its own forecast uses."""
+    return max(min(_OWN, int(np.isfinite(x).sum()) // 8), 1)
 
 
 def _levels(y: Array, u: Array, changes: Array) -> float:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sysid.analysis.findings import Finding
 from sysid.analysis.plant import measured_every
-from sysid.analysis.regression import constant, grid
+from sysid.analysis.regression import constant, grid, scaled
 from sysid.data.records import Array, Record
 
 Mask = NDArray[np.bool_]
@@ -246,8 +246,8 @@ def quantised(record: Record) -> Iterator[Finding]:
     """Name outputs on a coarse grid."""
     for i, name in enumerate(record.y_names):
         x = np.asarray(record.y[:, i], dtype=np.float64)
-        step = 0.0 if constant(x) else grid(x)
-        relative = step / float(np.nanstd(x)) if step else 0.0
+        step = grid(x)
+        relative = grid(scaled(x)) if step else 0.0
         if relative > 0.002:
             yield Finding(
                 "warning" if relative > 0.05 else "note",
@@ -362,7 +362,7 @@ def stuck(record: Record) -> Iterator[tuple[Finding, int, Mask]]:
 
 def _stuck(x: Array, u: Array) -> tuple[int, int] | None:
     """Return start and end of a run that is no rest of the plant, if there is one."""
-    if len(x) < 4 * _STUCK or not u.shape[1] or np.ptp(x[np.isfinite(x)]) == 0:
+    if len(x) < 4 * _STUCK or not u.shape[1] or constant(x):
         return None
     runs = sorted(_runs(x), key=lambda r: r[0] - r[1])
     (a, b), others = runs[0], [end - start for start, end in runs[1:]]

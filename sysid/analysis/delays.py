@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sysid.analysis.excitation import frequencies
 from sysid.analysis.regression import Nested, f_test, lagged
 from sysid.data.records import Array
 
@@ -14,6 +15,8 @@ _LAGS = 10  # of the output, beside which the input's lags are tested
 _COLUMNS = 400  # lags of all inputs together in one regression
 _ALPHA = 1e-4  # level of the tests for one pair of channels
 _SURE = 3.0  # standard errors within which an effect may be hidden
+_TOLD = 0.003  # share of a lag that later lags must leave, to say when it acts
+_FEW = 2.5  # frequencies, below which every delay is a phase
 _WIDE = 2  # samples that two bounds of a delay may differ by
 
 
@@ -73,14 +76,18 @@ def _within(y: Array, inputs: Sequence[Array], source: int, own: int, longest: i
     first, earliest = _by_lags(fit, base)
     if not tested.any() or (p_value > _ALPHA and first is None):
         return None
-    if first is not None and first - earliest <= _WIDE and not _few_sines(inputs[source]):
+    smooth = not _mostly_held(inputs[source])
+    sines = smooth and frequencies(inputs[source]) < _FEW
+    if first is not None and first - earliest <= _WIDE and not sines:
         return Delay(earliest, first, p_value, True)
-    low, high = _by_shifts(fit, base) if own else (0, longest)
+    if not own or not smooth:  # a held input jumps: what its lags do not tell, nothing does
+        return Delay(earliest, longest if first is None else first, p_value, False)
+    low, high = _by_shifts(fit, base)
     if first is not None:  # it acts by then: the test is exact where the short numerator is not
         low, high = min(low, first), min(high, first) if first >= low else first
-    near = own > 0 and high - low <= max(_WIDE, low // 10)
-    known = near and not _few_sines(inputs[source])
-    return Delay(low if known else min(low, earliest), high, p_value, known)
+    if sines or high - low > max(_WIDE, low // 10):
+        return Delay(min(low, earliest), high, p_value, False)
+    return Delay(low, high, p_value, True)
 
 
 def _by_lags(fit: Nested, base: int) -> tuple[int | None, int]:
@@ -89,7 +96,7 @@ def _by_lags(fit: Nested, base: int) -> tuple[int | None, int]:
 
     own = np.abs(np.diag(fit.triangle))[base:][::-1]  # lag 0 first
     share = np.abs(fit.share[base:])[::-1]
-    told = ~fit.dependent[base:][::-1]
+    told = own > _TOLD
     error = np.sqrt(fit.variance)
     found = told & (share > error * np.sqrt(chi2.isf(_ALPHA / len(own), 1)))
     if not found.any():
@@ -120,9 +127,5 @@ def _by_shifts(fit: Nested, base: int) -> tuple[int, int]:
     return int(near[0]), int(near[-1])
 
 
-def _few_sines(u: Array) -> bool:
-    """Return whether an input is one or two sines: any delay is then a phase."""
-    from sysid.analysis.excitation import frequencies
-
-    seen = u[np.isfinite(u)]
-    return frequencies(seen) < 2.5 and float(np.mean(np.diff(seen) == 0)) < 0.5
+def _mostly_held(u: Array) -> bool:
+    return float(np.mean(np.diff(u[np.isfinite(u)]) == 0)) > 0.5

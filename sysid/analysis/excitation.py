@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sysid.analysis.regression import constant
+from sysid.analysis.regression import constant, scaled
 from sysid.data.records import Array
 
 
@@ -18,7 +18,7 @@ def frequencies(u: Array) -> float:
     v = u[np.isfinite(u)]
     if constant(v):
         return 0.0
-    p = np.abs(np.fft.rfft((v - v.mean()) * np.hanning(len(v)))) ** 2
+    p = np.abs(np.fft.rfft(scaled(v) * np.hanning(len(v)))) ** 2
     return float(p.sum() ** 2 / max(float((p**2).sum()), 1e-300) / 2)
 
 
@@ -29,7 +29,7 @@ def band(u: Array) -> tuple[float, float]:
     v = u[np.isfinite(u)]
     if constant(v):
         return 0.0, 0.0
-    f, power = welch(v - v.mean(), fs=2.0, nperseg=min(len(v), 2048))
+    f, power = welch(scaled(v), fs=2.0, nperseg=min(len(v), 2048))
     share = np.cumsum(power) / max(float(power.sum()), 1e-300)
     low, high = np.minimum(np.searchsorted(share, [0.01, 0.99]), len(f) - 1)
     return float(f[low]), float(f[high])

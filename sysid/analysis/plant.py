@@ -1,4 +1,4 @@
-"""One record as the checks look at it: faults masked, still channels left out, models found once."""
+"""One record as the checks look at it: without faults and still channels, with its models."""
 
 from __future__ import annotations
 

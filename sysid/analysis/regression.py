@@ -28,7 +28,9 @@ def scaled(x: Array) -> Array:
     out = np.asarray(x, dtype=np.float64)
     if constant(out):
         return np.where(np.isfinite(out), 0.0, np.nan)
-    middle: Array = (out - np.nanmean(out)) / np.nanstd(out)
+    low, high = np.nanmin(out), np.nanmax(out)
+    share = (out - low) / (high - low)  # so that squares neither overflow nor vanish
+    middle: Array = (share - np.nanmean(share)) / np.nanstd(share)
     return middle
 
 

@@ -266,7 +266,7 @@ def alone(plant: Plant) -> Iterator[Finding]:
                 plant.record.y_names[i],
                 f"the last {found.order} samples explain {max(found.one_step, 0):.2%} of the next "
                 "one's variance, linearly",
-                "The rest is new in every sample, or nonlinear; no free run can foresee what is new.",
+                "The rest is nonlinear or new in every sample, which no free run can foresee.",
                 "Compare every network's one-step forecast with this.",
             )
 
