@@ -221,7 +221,7 @@ def test_no_line_is_lost_where_the_look_at_the_head_ends(rows: int, tmp_path: Pa
 def test_a_head_that_is_cut_anywhere(
     size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sysid.data.text._HEAD", size)
+    monkeypatch.setattr("sysid.data.lines._BLOCK", size)
     text = "u1,y1 [°C]\n" + "".join(f"{i},{i}\n" for i in range(200))
     (tmp_path / "a.csv").write_bytes(text.encode())
     record = read(tmp_path / "a.csv", u=["u1"], y=["y1 [°C]"])
@@ -231,8 +231,8 @@ def test_a_head_that_is_cut_anywhere(
 def test_lines_may_be_as_long_as_the_longest_head(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sysid.data.text._HEAD", 8)
-    monkeypatch.setattr("sysid.data.text._LONGEST_HEAD", 32)
+    monkeypatch.setattr("sysid.data.lines._BLOCK", 8)
+    monkeypatch.setattr("sysid.data.lines._LONGEST", 32)
     names = ",".join(f"u{i}" for i in range(20))
     row = ",".join(["1"] * 20)
     (tmp_path / "a.csv").write_text(f"{names}\n{row}\n{row}\n")

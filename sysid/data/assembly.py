@@ -55,6 +55,7 @@ def assembled(path: Path, table: Table, reading: Reading, label: str = "") -> Re
     for word in table.words:
         _LOG.warning("%s: %s", path, word)
     table = table.renamed(_aliased(table, reading))
+    table.refuse()
     names = [*table.names, *table.unusable]
     u, y = _asked(table, reading, names)
     reading = _named_as_read(reading, names)

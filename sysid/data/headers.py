@@ -11,7 +11,7 @@ from sysid.data.lines import BLANKS, Lines, is_comment, split
 
 _LONGEST_UNIT = 16  # characters
 _COMMENTS = 3  # lines of comment right above the data that may name the columns
-_SEPARATORS = ("\t", ";", ",", r"\s{2,}", BLANKS)
+_SEPARATORS = ("\t", ";", ",")
 # Names that columns often have, which tell a line of names from one of settings.
 _USUAL = re.compile(
     r"(t|time\b.*|u\d*|y\d*|x|x[-_ ]axis|ch(annel)?\W?\w{1,2}|date.*|timestamp)", re.I
@@ -61,9 +61,14 @@ def find_header(
         return named
     if other is None:
         return Header([""] * fields)
-    if (row := _split_otherwise(lines[other], fields)) is not None:
+    if (row := _split_otherwise(lines[other], fields, delimiter)) is not None:
         return Header(row, line=other)
     got = len(lines.split(other, delimiter))
+    if other > skip_rows and _block(lines, delimiter, fields, spare, other, skip_rows)[0]:
+        raise ValueError(
+            f"line {other + 1} must have {fields} fields, as the names above it and the lines below, "
+            f"got {got}; delete it, or say with header which line has the names"
+        )
     raise ValueError(
         f"line {other + 1} must name {fields} columns, as many as the lines below have, got {got}; "
         "say with header which line has the names, 0 for none"
@@ -77,7 +82,7 @@ def _given_header(
     if line >= len(lines):
         raise ValueError(f"header must be one of its {len(lines)} lines, got {line + 1}")
     text = lines[line].lstrip("#% \t") if is_comment(lines[line]) else lines[line]
-    row = _fitted(split(text, delimiter), fields, spare) or _split_otherwise(text, fields)
+    row = _fitted(split(text, delimiter), fields, spare) or _split_otherwise(text, fields, delimiter)
     if row is None:
         raise ValueError(
             f"line {line + 1} must name {fields} columns, as many as the lines below have, got "
@@ -195,9 +200,10 @@ def _of_comments(
     return None
 
 
-def _split_otherwise(text: str, fields: int, delimiter: str | None = None) -> list[str] | None:
+def _split_otherwise(text: str, fields: int, delimiter: str) -> list[str] | None:
     """Return the fields of a line of names whose separator may not be that of the data."""
-    for sign in ([delimiter] if delimiter else []) + list(_SEPARATORS):
+    others = (*_SEPARATORS, r"\s{2,}") if delimiter == BLANKS else _SEPARATORS
+    for sign in (delimiter, *others):
         row = (
             [f.strip().strip('"') for f in re.split(sign, text.strip())]
             if sign == r"\s{2,}"

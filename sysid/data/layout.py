@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sysid.data.cells import decimal_sign, is_missing, is_stamp, is_value
+from sysid.data.cells import decimal_sign, is_missing, is_stamp, is_unit, is_value
 from sysid.data.headers import Header, find_header
 from sysid.data.lines import BLANKS, Counts, Lines, is_comment, split
 
@@ -19,7 +19,8 @@ _DELIMITERS = ("\t", ";", ",", "|", BLANKS)
 _ROWS = 100  # rows that tell what each column holds
 _PROBES = 20  # rows that tell whether a separator cuts out values
 _MOST = 0.95  # of the lines have the same number of fields in a plain table
-_NUMERIC_RUN = 3  # lines
+_NUMERIC_RUN = 3  # lines of numbers that are a table, whatever text there is
+_FEW = 0.05  # share of the lines that may be numbers in a table of text
 
 
 @dataclass(frozen=True)
@@ -119,9 +120,8 @@ def _by_runs(lines: Lines, kept: Counts, delimiters: Sequence[str]) -> tuple[str
         counts = lines.fields(delimiter)[kept]
         runs = [_longest_run(counts, ok) for ok in (numeric, np.ones(len(kept), bool))]
         found.append((delimiter, *runs))
-    use_numeric = max(n[0] for _, n, _ in found) >= min(
-        _NUMERIC_RUN, max(1, max(a[0] for *_, a in found) // 2)
-    )
+    most_numeric, most_lines = (max(f[k][0] for f in found) for k in (1, 2))
+    use_numeric = most_numeric >= _NUMERIC_RUN or most_numeric > _FEW * most_lines
     best, most = (",", 1, int(kept[0])), (0.0, 0)
     for delimiter, of_numbers, of_all in found:
         length, begin, fields = of_numbers if use_numeric else of_all
@@ -199,7 +199,7 @@ def _with_gaps(lines: Lines, delimiter: str, regular: Counts, at: int, kinds: Se
     if top == at and at > 1:
         above, names = (lines.split(regular[at - k], delimiter) for k in (1, 2))
         spoilt = any(is_value(c) for c, k in zip(above, kinds, strict=True) if k == "number")
-        if spoilt and not any(map(is_value, names)) and regular[at] - regular[at - 2] == 2:
+        if spoilt and not all(map(is_unit, above)) and not any(map(is_value, names)) and regular[at] - regular[at - 2] == 2:
             return int(regular[at - 1])  # a sample that is a word, right below the names
     return int(regular[top if top else at])
 
@@ -211,8 +211,7 @@ def _counts_up(row: Sequence[str], below: Sequence[Sequence[str]]) -> bool:
         return False
     if row[0] == "":
         return bool(below) and all(r[0] for r in below)
-    written = [all("." in r[j] or "e" in r[j].lower() for r in below) for j in range(len(row))]
-    return len(named) > 2 and bool(below) and any(written)
+    return len(below) >= len(named) > 2 and all("." in c or "e" in c.lower() for r in below for c in r)
 
 
 def _main_part(

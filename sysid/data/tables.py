@@ -108,6 +108,7 @@ class Table:
         aliases: other names of columns, such as ``data.u`` for ``u``.
         experiments: tables of the experiments that the file keeps apart, by their labels.
         words: what the user is told about how the file was read.
+        refuse: raises if the rows of the file are no samples, whichever columns are asked for.
     """
 
     names: list[str]
@@ -120,6 +121,7 @@ class Table:
     aliases: dict[str, str] = field(default_factory=dict)
     experiments: dict[str, Table] = field(default_factory=dict)
     words: tuple[str, ...] = ()
+    refuse: Callable[[], None] = lambda: None
 
     def renamed(self, asked: Iterable[str]) -> Table:
         """Return the table with columns called as they are asked for, where that is an alias."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from collections.abc import Sequence
 from dataclasses import replace
@@ -63,34 +64,34 @@ def _table(form: Plain, layout: Layout, reading: Reading) -> Table:
     names = distinct(header.names)
     units = {n: u for n, u in zip(names, header.units, strict=False) if u}
     units |= {n: u for n, u in form.units.items() if u}
-    raw, samples = table_bytes(form.lines, layout)
+    checked = functools.cache(lambda: table_bytes(form.lines, layout))
 
     def load(asked: Sequence[str]) -> pd.DataFrame:
-        frame = _read(raw, samples, layout, names, asked, units)
+        frame = _read(*checked(), layout, names, asked, units)
         for name, (start, step) in form.counters.items():
             if name in frame:
                 frame[name] = start + step * frame[name]
         return frame
 
     def load_channels(asked: Sequence[str]) -> pd.DataFrame:
-        refuse_long_form(load, names, layout.kinds)
         _refuse_two_clocks(load, asked, form)
         return load(asked)
 
     table = Table(
         [n for n in names if n not in form.unusable],
-        samples,
+        len(form.lines) - layout.first,
         load_channels,
         units,
         unusable={**repeated(header.names), **form.unusable},
         step=form.step,
+        refuse=lambda: refuse_long_form(load, names, layout.kinds),
     )
     if reading.pivot is None:
         return table
     tag, value = parse_pivot(reading.pivot, names)
     stamps = time_like(names, layout.kinds)
     found, rows, load_wide = pivoted(load, tag, value, reading.time, stamps)
-    return replace(table, names=found, samples=rows, load=load_wide, unusable={})
+    return replace(table, names=found, samples=rows, load=load_wide, unusable={}, refuse=lambda: None)
 
 
 def _read(
