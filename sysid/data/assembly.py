@@ -159,9 +159,14 @@ def _aliased(table: Table, reading: Reading) -> list[str]:
 
 
 def _named_as_read(reading: Reading, names: Sequence[str]) -> Reading:
-    """Return the reading with the sign of a comment before the name of ``time`` dropped."""
-    plain = (reading.time or "").lstrip("#% ")
-    return replace(reading, time=plain) if reading.time not in names and plain in names else reading
+    """Return the reading with ``time`` as the column is called in the file.
+
+    The sign of a comment before its name is dropped; a number stands for a column without a name.
+    """
+    if reading.time is None or reading.time in names:
+        return reading
+    plain = reading.time.lstrip("#% ")
+    return replace(reading, time=plain if plain in names else _numbered(reading.time, names))
 
 
 def _loaded(path: Path, table: Table, names: list[str]) -> pd.DataFrame:
@@ -252,10 +257,13 @@ def _expanded(asked: Sequence[str], names: list[str]) -> list[str]:
         columns = []
         if name not in known:
             columns = [n for n in names if re.fullmatch(rf"{re.escape(name)}\d+", n)]
-            if name.isdigit() and f"column {name}" in known:
-                columns = [f"column {name}"]
-        out += columns or [name]
+        out += columns or [_numbered(name, names)]
     return out
+
+
+def _numbered(name: str, names: Sequence[str]) -> str:
+    """Return the column without a name that is meant by its number."""
+    return f"column {name}" if name not in names and f"column {name}" in names else name
 
 
 def _split_names(asked: Sequence[str], known: set[str]) -> list[str]:

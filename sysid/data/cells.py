@@ -15,8 +15,8 @@ WITH_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 # Separators of thousands beside which the decimal sign is clear: 1,234.5, 1.234,5, 1'234, 1 234.
 _GROUPED = {
-    sign: re.compile(rf"[+-]?[1-9]\d{{0,2}}({re.escape(sign)}\d{{3}})+({re.escape(point)}\d*)?")
-    for sign, point in ((",", "."), (".", ","), ("'", "."), ("\u2019", "."))
+    sign: re.compile(rf"[+-]?[1-9]\d{{0,2}}({re.escape(sign)}\d{{3}})+([{point}]\d*)?")
+    for sign, point in ((",", "."), (".", ","), ("'", ".,"), ("\u2019", ".,"))
 }
 _BLANK_GROUPS = re.compile(r"[+-]?[1-9]\d{0,2}([ \u00a0\u202f\u2009]\d{3})+([.,]\d*)?")
 _WORDS = {"true", "false", "inf", "-inf", "+inf", "infinity", "-infinity"}
@@ -30,9 +30,8 @@ _DATE = re.compile(
 _CLOCK = re.compile(r"\d{1,3}:\d\d(:\d\d)?([.,:]\d+)?( ?[AaPp]\.?[Mm]\.?)?")
 _NUMBER = r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][+-]?\d+)?"
 _SYMBOL = r"(?:%|\u2030|[°\u00ba]|[A-WYZa-wyz\u00b5\u03bc\u03a9\u2126])"
-_MEASURED = re.compile(
-    rf"({_NUMBER})\s*({_SYMBOL}(?:[A-Za-z°%\u00b5\u03bc\u03a9\u2126/*\u00b7^ .\u00b2\u00b3-]|[23](?!\d))*)"
-)
+_MORE = r"[A-Za-z°%\u00b5\u03bc\u03a9\u2126/*\u00b7^ .\u00b2\u00b3-]"
+_MEASURED = re.compile(rf"({_NUMBER})\s*({_SYMBOL}(?:{_MORE}|[23](?!\d))*)")
 _NO_UNITS = {"am", "pm", "st", "nd", "rd", "th", "e", "a.m.", "p.m."}
 _SI = r"(?:da|[yzafpnu\u00b5\u03bcmcdhkMGT])?"
 _BASES = (

@@ -57,7 +57,8 @@ def plain(lines: Lines, header: int | None) -> Plain:
     if top.startswith("LabVIEW Measurement"):
         return _labview(lines, header)
     if top.replace('"', "").startswith("TOA5,"):
-        return Plain(_rewritten(lines, {0: "", 3: ""}))
+        units = re.sub(r'"(TS|RN)"', '""', lines[2]) if len(lines) > 3 else ""
+        return Plain(_rewritten(lines, {0: "", 2: units, 3: ""}))
     if re.match(r"X,.*Start,Increment,?\s*$", top):
         return _rigol(lines)
     if found := re.search(r",?\s*t0\s*=\s*[^,]+,\s*tInc\s*=\s*([^,s]+)s?,?\s*$", top):
@@ -109,7 +110,7 @@ def _labview(lines: Lines, header: int | None) -> Plain:
             for i in range(at + 1, len(lines))
             if lines[i].split("\t")[0] in ("Channels", "Samples")
         )
-    separator = "," if "Separator\tComma" in lines.raw[: lines.ends[ends[0]]].decode() else "\t"
+    separator = "," if b"\nSeparator,Comma" in lines.raw[: lines.ends[ends[0]]] else "\t"
     return _segment(lines, at, stop, separator, settings)
 
 
@@ -138,10 +139,11 @@ def _segment(
     if names[-1] == "Comment" and len(filled) and np.median(filled) == len(names) - 1:
         # The column of comments is there in the rows alone that have one.
         names = names[:-1]
-        for i in np.flatnonzero(counts == len(names) + 1) + at + 1:
-            changed[int(i)] = lines[i].rpartition(separator)[0]
+        for i in map(int, np.flatnonzero(counts == len(names) + 1) + at + 1):
+            changed[i] = lines[i].rpartition(separator)[0]
     channels = [n for n in names if n not in ("X_Value", "Comment")]
-    clocks, last = {}, ""
+    clocks: dict[str, str] = {}
+    last = ""
     for j, name in enumerate(names):
         if name == "X_Value":
             following = names[j + 1] if j + 1 < len(names) else ""
@@ -244,9 +246,9 @@ def _labelled(lines: Lines) -> Plain:
     """Return a table from lines in which each value has its label: ``pwm:162,temp:0.0``."""
     if b":" not in lines.raw and b"=" not in lines.raw:
         return Plain(lines)
-    filled = np.flatnonzero(lines.ends > lines.starts)
+    filled = [int(i) for i in np.flatnonzero(lines.ends > lines.starts)]
     at = np.linspace(len(filled) // 2, len(filled) - 1, min(_SAMPLE, len(filled))).astype(int)
-    found = [_labels(lines[i]) for i in filled[np.unique(at)]]
+    found = [_labels(lines[filled[i]]) for i in np.unique(at)]
     usual = max(set(found), key=found.count) if found else None
     if usual is None or 2 * found.count(usual) < len(found) or len(set(usual[1])) < len(usual[1]):
         return Plain(lines)
@@ -261,9 +263,9 @@ def _labelled(lines: Lines) -> Plain:
     for i in filled:
         if row := pattern.fullmatch(lines[i]):
             first = i if first is None else first
-            changed[int(i)] = "\t".join(row.groups())
+            changed[i] = "\t".join(row.groups())
         elif first is None:
-            changed[int(i)] = ""
+            changed[i] = ""
         elif not is_comment(lines[i]) and lines[i].strip():
             raise ValueError(
                 f"line {i + 1} must have a value for each of {', '.join(names)}, got "

@@ -49,7 +49,7 @@ def find_header(
         ValueError: if it is not clear what the columns are called.
     """
     fields = len(kinds)
-    spare = kinds[-1] == "missing"
+    spare = next((i for i, kind in enumerate(kinds[::-1]) if kind != "missing"), 0)
     if given == 0:
         return Header([""] * fields)
     if given is not None:
@@ -66,8 +66,8 @@ def find_header(
     got = len(lines.split(other, delimiter))
     if other > skip_rows and _block(lines, delimiter, fields, spare, other, skip_rows)[0]:
         raise ValueError(
-            f"line {other + 1} must have {fields} fields, as the names above it and the lines below, "
-            f"got {got}; delete it, or say with header which line has the names"
+            f"line {other + 1} must have {fields} fields, as the names above it and the lines "
+            f"below, got {got}; delete it, or say with header which line has the names"
         )
     raise ValueError(
         f"line {other + 1} must name {fields} columns, as many as the lines below have, got {got}; "
@@ -76,13 +76,13 @@ def find_header(
 
 
 def _given_header(
-    lines: Lines, delimiter: str, fields: int, spare: bool, line: int, first: int
+    lines: Lines, delimiter: str, fields: int, spare: int, line: int, first: int
 ) -> Header:
     """Return the header whose line of names was given."""
     if line >= len(lines):
         raise ValueError(f"header must be one of its {len(lines)} lines, got {line + 1}")
     text = lines[line].lstrip("#% \t") if is_comment(lines[line]) else lines[line]
-    row = _fitted(split(text, delimiter), fields, spare) or _split_otherwise(text, fields, delimiter)
+    row = _fitted(text, delimiter, fields, spare) or _split_otherwise(text, fields, delimiter)
     if row is None:
         raise ValueError(
             f"line {line + 1} must name {fields} columns, as many as the lines below have, got "
@@ -91,14 +91,14 @@ def _given_header(
     below = [
         fit
         for i in range(line + 1, first)
-        if (fit := _fitted(lines.split(i, delimiter), fields, spare)) and lines[i].strip()
+        if (fit := _fitted(lines[i], delimiter, fields, spare)) and lines[i].strip()
     ]
     units = below[0] if below and all(map(is_unit, below[0])) else []
     return Header(row, _plain(units), line)
 
 
 def _block(
-    lines: Lines, delimiter: str, fields: int, spare: bool, first: int, begin: int
+    lines: Lines, delimiter: str, fields: int, spare: int, first: int, begin: int
 ) -> tuple[list[tuple[int, list[str]]], int | None]:
     """Return the lines right above the data with as many fields, and the text line above them."""
     block: list[tuple[int, list[str]]] = []
@@ -110,26 +110,31 @@ def _block(
             if block:
                 break
             continue
-        row = _fitted(split(line, delimiter), fields, spare)
+        row = _fitted(line, delimiter, fields, spare)
         if row is None:
             return block[::-1], i
+        if block and all(is_value(c) or not c for c in row):
+            break  # the end of another table
         block.append((i, row))
     return block[::-1], None
 
 
-def _fitted(row: Sequence[str], fields: int, spare: bool) -> list[str] | None:
-    """Return a row with a name for each column; ``spare`` if the last column may have none."""
-    row = list(row)
+def _fitted(line: str, delimiter: str, fields: int, spare: int) -> list[str] | None:
+    """Return a name for each column; the last ``spare`` columns are empty and may have none."""
+    row = split(line, delimiter)
+    if delimiter == BLANKS and "," in line and len(listed := split(line, ",")) == fields:
+        row = listed
     while len(row) > fields and not row[-1]:
         row.pop()
-    if len(row) == fields - 1 and spare:
-        row.append("")
+    row += [""] * (fields - len(row) if fields - spare <= len(row) else 0)
     return row if len(row) == fields else None
 
 
 def _of_block(block: list[tuple[int, list[str]]], fields: int) -> Header:
     """Tell names from units and settings in the lines above the data."""
     line, last = block[-1]
+    if last[0].endswith(":") and not any(last[1:]):
+        return Header([""] * fields)  # Data:
     if len(block) == 1:
         return Header(last, line=line)
     above_line, above = block[-2]
@@ -186,24 +191,21 @@ def _of_comments(
             break
         if len(found) == _COMMENTS:
             break
-    rows = [(i, _split_otherwise(text, fields, delimiter)) for i, text in found]
-    if not rows:
-        return None
-    line, last = rows[0]
-    above_line, above = rows[1] if len(rows) > 1 else (0, None)
-    if last is not None and above is not None and all(map(is_unit, last)) and any(last):
-        return Header(above, _plain(last), above_line)
-    if last is not None:
-        return Header(last, line=line)
-    if above is not None and len(found[0][1].split()) == 1:
-        return Header([found[0][1], *above[1:]], line=above_line)  # its own line for time
+    rows = [_split_otherwise(text, fields, delimiter) for _, text in found]
+    last, above = ([*rows, None, None])[:2]
+    if last and above and all(map(is_unit, last)) and any(last):
+        return Header(above, _plain(last), found[1][0])
+    if last:
+        return Header(last, line=found[0][0])
+    if above and len(found[0][1].split()) == 1:
+        return Header([found[0][1], *above[1:]], line=found[1][0])  # time has a line of its own
     return None
 
 
 def _split_otherwise(text: str, fields: int, delimiter: str) -> list[str] | None:
     """Return the fields of a line of names whose separator may not be that of the data."""
-    others = (*_SEPARATORS, r"\s{2,}") if delimiter == BLANKS else _SEPARATORS
-    for sign in (delimiter, *others):
+    of_blanks = (*_SEPARATORS, r"\s{2,}", BLANKS)
+    for sign in of_blanks if delimiter == BLANKS else (delimiter, *_SEPARATORS):
         row = (
             [f.strip().strip('"') for f in re.split(sign, text.strip())]
             if sign == r"\s{2,}"

@@ -6,6 +6,7 @@ with numbers in them, and what stands above it is looked at upwards from there.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from sysid.data.cells import decimal_sign, is_missing, is_stamp, is_unit, is_value
 from sysid.data.headers import Header, find_header
-from sysid.data.lines import BLANKS, Counts, Lines, is_comment, split
+from sysid.data.lines import BLANKS, Counts, Lines, Mask, is_comment, split
 
 _DELIMITERS = ("\t", ";", ",", "|", BLANKS)
 _ROWS = 100  # rows that tell what each column holds
@@ -107,6 +108,9 @@ def _separator(lines: Lines, kept: Counts) -> tuple[str, int, int]:
         if delimiter == BLANKS or usual < 2 or (counts == usual).mean() < _MOST:
             continue
         probes = _spread(kept[counts == usual][1:], _PROBES)
+        texts = lines.begin_with_letters()
+        if len(texts) and texts[-1] > probes[0]:
+            continue
         if len(probes) == _PROBES and _values(lines, probes, delimiter) == 1:
             return delimiter, usual, int(kept[0])
     return _by_runs(lines, kept, present)
@@ -114,26 +118,23 @@ def _separator(lines: Lines, kept: Counts) -> tuple[str, int, int]:
 
 def _by_runs(lines: Lines, kept: Counts, delimiters: Sequence[str]) -> tuple[str, int, int]:
     """Return the separator, the fields and the begin of the longest run of consistent lines."""
-    numeric = lines.numeric()[kept]
-    found = []
-    for delimiter in delimiters:
-        counts = lines.fields(delimiter)[kept]
-        runs = [_longest_run(counts, ok) for ok in (numeric, np.ones(len(kept), bool))]
-        found.append((delimiter, *runs))
-    most_numeric, most_lines = (max(f[k][0] for f in found) for k in (1, 2))
-    use_numeric = most_numeric >= _NUMERIC_RUN or most_numeric > _FEW * most_lines
+    every = np.ones(len(kept), bool)
+    of_all = {d: _longest_run(lines.fields(d)[kept], every) for d in delimiters}
+    runs = {d: _longest_run(lines.fields(d)[kept], lines.numeric()[kept]) for d in delimiters}
+    longest, lines_at_most = (max(run[0] for run in r.values()) for r in (runs, of_all))
+    if longest < _NUMERIC_RUN and longest <= _FEW * lines_at_most:
+        runs = of_all
     best, most = (",", 1, int(kept[0])), (0.0, 0)
-    for delimiter, of_numbers, of_all in found:
-        length, begin, fields = of_numbers if use_numeric else of_all
+    for delimiter, (length, begin, fields) in runs.items():
         run = kept[begin : begin + length]
         probes = _spread(run[len(run) // 3 :], _PROBES)
-        score = (length * max(_values(lines, probes, delimiter), 0.01), of_all[0])
+        score = (length * max(_values(lines, probes, delimiter), 0.01), of_all[delimiter][0])
         if length and score > most:
             best, most = (delimiter, fields, int(run[0])), score
     return best
 
 
-def _longest_run(counts: Counts, fit: np.ndarray) -> tuple[int, int, int]:
+def _longest_run(counts: Counts, fit: Mask) -> tuple[int, int, int]:
     """Return length, begin and number of fields of the longest run of equal counts above 1."""
     keys = np.where(fit & (counts > 1), counts, 0)
     begins = np.concatenate([[0], np.flatnonzero(np.diff(keys)) + 1])
@@ -199,7 +200,12 @@ def _with_gaps(lines: Lines, delimiter: str, regular: Counts, at: int, kinds: Se
     if top == at and at > 1:
         above, names = (lines.split(regular[at - k], delimiter) for k in (1, 2))
         spoilt = any(is_value(c) for c, k in zip(above, kinds, strict=True) if k == "number")
-        if spoilt and not all(map(is_unit, above)) and not any(map(is_value, names)) and regular[at] - regular[at - 2] == 2:
+        if (
+            spoilt
+            and not all(map(is_unit, above))
+            and not any(map(is_value, names))
+            and regular[at] - regular[at - 2] == 2
+        ):
             return int(regular[at - 1])  # a sample that is a word, right below the names
     return int(regular[top if top else at])
 
@@ -211,7 +217,9 @@ def _counts_up(row: Sequence[str], below: Sequence[Sequence[str]]) -> bool:
         return False
     if row[0] == "":
         return bool(below) and all(r[0] for r in below)
-    return len(below) >= len(named) > 2 and all("." in c or "e" in c.lower() for r in below for c in r)
+    return len(below) >= len(named) > 2 and all(
+        "." in c or "e" in c.lower() for r in below for c in r
+    )
 
 
 def _main_part(
@@ -228,7 +236,7 @@ def _main_part(
 
 
 def _decimal(lines: Lines, delimiter: str, first: int, regular: Counts) -> str:
-    """Return the decimal sign, from rows all over the table in which there is a comma or a point."""
+    """Return the decimal sign, from rows all over the table in which there is a comma."""
     begin = int(lines.starts[first]) if first < len(lines) else len(lines.raw)
     if lines.raw.find(b",", begin) < 0 or (delimiter == "," and lines.raw.find(b'"', begin) < 0):
         return "."
@@ -262,22 +270,22 @@ def table_bytes(lines: Lines, layout: Layout) -> tuple[bytes, int]:
     if layout.first >= len(lines):
         return b"", 0
     _refuse_names_again(lines, layout)
-    cut = set(np.flatnonzero(lines.comments()[layout.first :]) + layout.first)
+    cut = {int(i) + layout.first for i in np.flatnonzero(lines.comments()[layout.first :])}
     if layout.fields > 1:
         counts = lines.fields(layout.delimiter)[layout.first :]
-        for i in np.flatnonzero(counts != layout.fields) + layout.first:
+        for i in map(int, np.flatnonzero(counts != layout.fields) + layout.first):
             line = lines[i]
             if not line.strip() or is_comment(line):
                 cut.add(i)
             else:
-                _check_fields(line, int(i) + 1, layout)
+                _check_fields(line, i + 1, layout)
     _refuse_open_quotes(lines, layout, cut)
     if not cut:
         return lines.raw[lines.starts[layout.first] :], len(lines) - layout.first
     edges = [layout.first - 1, *sorted(cut), len(lines)]
     pieces = [
         lines.raw[lines.starts[a + 1] : lines.ends[b - 1]]
-        for a, b in zip(edges, edges[1:], strict=False)
+        for a, b in itertools.pairwise(edges)
         if b > a + 1
     ]
     return b"\n".join(pieces), len(lines) - layout.first - len(cut)
@@ -301,12 +309,15 @@ def _refuse_names_again(lines: Lines, layout: Layout) -> None:
     """Raise if the line of names stands in the data again."""
     if (at := layout.header.line) is None:
         return
-    names = b"\n" + lines.raw[lines.starts[at] : lines.ends[at]] + b"\n"
-    place = lines.raw.find(names, max(int(lines.starts[layout.begin]) - 1, 0))
-    if place == lines.starts[at] - 1:
-        place = lines.raw.find(names, place + 1)
-    if place >= 0:
-        number = int(np.searchsorted(lines.starts, place + 1)) + 1
+    names = lines.raw[lines.starts[at] : lines.ends[at]] + b"\n"
+    begin, own = int(lines.starts[layout.begin]), int(lines.starts[at])
+    place = (
+        begin if lines.raw.startswith(names, begin) else lines.raw.find(b"\n" + names, begin) + 1
+    )
+    if place == own:
+        place = lines.raw.find(b"\n" + names, own) + 1
+    if place > 0 or (place == begin and own > begin and lines.raw.startswith(names, begin)):
+        number = int(np.searchsorted(lines.starts, place)) + 1
         raise ValueError(
             f"lines {min(number, at + 1)} and {max(number, at + 1)} are the same names: the "
             "recording began again there; make a file of each part"

@@ -6,6 +6,7 @@ import codecs
 import csv
 import re
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +31,7 @@ _HEAD = 1 << 16  # bytes that tell the encoding
 _LONGEST = 1 << 25  # bytes of a line
 # A comment, which is neither a spreadsheet's error (#REF!) nor a unit (%;V).
 _COMMENT = re.compile(r"\s*(#(?!REF!|DIV/0!|VALUE!|NAME\?|NUM!|NULL!|N/A)|%[ A-Za-z]|//)")
+_SETTING = re.compile(rb"(?m)^[^\W\d][^\n:=]{0,60}(=|:[ \t\n])")
 
 
 @dataclass(frozen=True)
@@ -86,19 +88,24 @@ class Lines:
         return self._counted[delimiter]
 
     def numeric(self) -> Mask:
-        """Return whether each line has more digits than letters."""
+        """Return whether each line has more digits than letters, and is no ``key: value``."""
         if "numeric" not in self._counted:
             digits = self._count(lambda block: (block - np.uint8(48)) < 10)
             letters = self._count(lambda block: ((block | 32) - np.uint8(97)) < 26)
             self._counted["numeric"] = digits - letters
+            for found in _SETTING.finditer(self.raw):
+                self._counted["numeric"][np.searchsorted(self.starts, found.start())] = 0
         return self._counted["numeric"] > 0
 
     def open_quotes(self, begin: int, delimiter: str) -> list[int]:
         """Return the lines from ``begin`` on that do not close a quoted field."""
         odd = np.flatnonzero(self.fields('"')[begin:] % 2 == 0) + begin
-        return [
-            int(i) for i in odd if len(list(csv.reader([self[i], ""], delimiter=delimiter))) < 2
-        ]
+        return [i for i in map(int, odd) if _is_open(self[i], delimiter)]
+
+    def begin_with_letters(self) -> Counts:
+        """Return the lines whose first byte is a letter."""
+        first = np.frombuffer(self.raw + b"\n", np.uint8)[self.starts]
+        return np.flatnonzero(((first | 32) - np.uint8(97)) < 26)
 
     def comments(self) -> Mask:
         """Return whether each line is a comment."""
@@ -107,10 +114,10 @@ class Lines:
             return found
         first = np.frombuffer(self.raw + b"\n", np.uint8)[self.starts]
         for i in np.flatnonzero(np.isin(first, np.frombuffer(b"#%/ \t", np.uint8))):
-            found[i] = is_comment(self[i])
+            found[i] = is_comment(self[int(i)])
         return found
 
-    def _count(self, marked: object) -> Counts:
+    def _count(self, marked: Callable[[NDArray[np.uint8]], Mask]) -> Counts:
         """Count the marked bytes of each line, block by block."""
         counts = np.zeros(len(self), np.int64)
         array = np.frombuffer(self.raw, np.uint8)
@@ -119,7 +126,7 @@ class Lines:
             j = int(np.searchsorted(self.starts, self.starts[i] + _BLOCK))
             j = max(j, i + 1)
             begin, end = int(self.starts[i]), int(self.ends[j - 1])
-            places = np.flatnonzero(marked(array[begin:end])) + begin  # type: ignore[operator]
+            places = np.flatnonzero(marked(array[begin:end])) + begin
             at = np.searchsorted(places, self.starts[i:j])
             counts[i:j] = np.diff(np.append(at, len(places)))
             i = j
@@ -128,12 +135,14 @@ class Lines:
 
 def _separators(block: NDArray[np.uint8], delimiter: str) -> Mask:
     """Mark the separators outside quotes; of blanks, the first byte of each field."""
-    if delimiter == '"':
-        return block == ord(delimiter)
+    found: Mask
     if delimiter == BLANKS:
-        filled = ~np.isin(block, np.frombuffer(b" \t\n", np.uint8))
-        return filled & ~np.concatenate([[False], filled[:-1]])
-    found: Mask = block == ord(delimiter)
+        found = ~np.isin(block, np.frombuffer(b" \t\n", np.uint8))
+        found[1:] &= ~found[:-1]
+        return found
+    found = block == ord(delimiter)
+    if delimiter == '"':
+        return found
     quotes = block == ord('"')
     if quotes.any():
         # Sums of unsigned bytes wrap around, which keeps them odd or even.
@@ -147,6 +156,11 @@ def split(line: str, delimiter: str) -> list[str]:
         return [f.strip('"') for f in line.split()]
     row = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])
     return [f.strip() for f in row]
+
+
+def _is_open(line: str, delimiter: str) -> bool:
+    """Return whether a line ends within quotes: what follows would belong to it."""
+    return len(list(csv.reader([line, ""], delimiter=delimiter))) < 2
 
 
 def is_comment(line: str) -> bool:

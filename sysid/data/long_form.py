@@ -71,7 +71,7 @@ def pivoted(
     for name in stamps:
         if time is None and name not in (tag, value):
             # What is the same in all rows, such as the range of a query, is no time.
-            time = name if load([name])[name].nunique() > 1 else None
+            time = name if _varies(load([name])[name]) else None
     tags = load([tag])[tag].astype(str).str.strip()
     found = [t for t in dict.fromkeys(tags) if not _CONTROL.fullmatch(t) and t != "nan"]
     if len(found) > _MOST_TAGS:
@@ -107,7 +107,7 @@ def _wide(long: pd.DataFrame, tag: str, value: str, time: str | None) -> pd.Data
     if len(twice):
         row = long.iloc[twice[0]]
         raise ValueError(
-            f"tag {row[tag]!r} has two values at {row[time]!r}, the second in row "
+            f"tag {row[tag]!r} has two values at {row[time]}, the second in row "
             f"{long.index[twice[0]]}; delete one of them"
         )
     wide = pd.DataFrame(
@@ -175,7 +175,11 @@ def _clock_of_tags(load: Load, tag: str, stamps: Sequence[str]) -> str | None:
     """Return the time column whose stamps repeat, but not within a tag."""
     for name in stamps:
         frame = load([tag, name])
-        if frame[name].nunique() > 1 and frame[name].duplicated().mean() > 0.1:
-            if not frame.duplicated([tag, name]).any():
-                return name
+        again = frame[name].duplicated().mean() > 0.1
+        if again and _varies(frame[name]) and not frame.duplicated([tag, name]).any():
+            return name
     return None
+
+
+def _varies(column: pd.Series[Any]) -> bool:
+    return bool((column != column.iloc[0]).any()) if len(column) else False

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-from sysid.data.cells import is_number
+from sysid.data.cells import is_number, is_unit
 from sysid.data.lines import Lines
 
 _LINE = re.compile(
     r'^[#%\s"/]*(?P<key>[A-Za-z][A-Za-z _-]*?)"?\s*(?:[\[(](?P<unit>[^\])]+)[\])])?"?'
-    r"\s*[:=,;\t ]+\s*(?P<values>.*)$"
+    r"(?:\s*[:=,;\t]+\s*|\s{2,}|\s(?=[\d.]))(?P<values>.*)$"
 )
 _INTERVAL = (
     r"(sampl(e|ing) (interval|time|period|step)|delta ?[xt]|[xt] ?inc(rement)?|dt|time step)"
@@ -49,6 +49,16 @@ def stated_step(lines: Lines, delimiter: str, end: int, begin: int = 0) -> tuple
     if not found or any(abs(step - found[0][0]) > 0.01 * found[0][0] for step, _ in found):
         return None
     return found[0]
+
+
+def stated_units(lines: Lines, delimiter: str, end: int, begin: int = 0) -> list[str]:
+    """Return the units of the channels that a line of the preamble states, without its key."""
+    for i in range(begin, min(end, len(lines))):
+        if re.match(r"\W*(vertical|y|channel)[ _-]units?\b", lines[i], re.IGNORECASE):
+            units = [re.sub(r"^\w+:", "", c) for c in lines.split(i, delimiter)[1:]]
+            if all(map(is_unit, units)):
+                return units
+    return []
 
 
 def _step(match: re.Match[str], delimiter: str) -> float | None:

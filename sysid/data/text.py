@@ -18,7 +18,7 @@ from sysid.data.layout import Layout, find_layout, table_bytes
 from sysid.data.lines import read_lines
 from sysid.data.long_form import Load, parse_pivot, pivoted, refuse_long_form, time_like
 from sysid.data.reading import Reading
-from sysid.data.steps import stated_step
+from sysid.data.steps import stated_step, stated_units
 from sysid.data.tables import Table, distinct, repeated
 
 
@@ -42,10 +42,16 @@ def open_text(path: Path, reading: Reading) -> Table:
         form = settings or form
     if form.names is not None:
         layout = replace(layout, header=Header(form.names))
+    preamble = (
+        layout.delimiter,
+        layout.first if layout.header.line is None else layout.header.line,
+        reading.skip_rows or 0,
+    )
     if form.step is None:
-        end = layout.first if layout.header.line is None else layout.header.line
-        step = stated_step(lines, layout.delimiter, end, reading.skip_rows or 0)
-        form = replace(form, step=step)
+        form = replace(form, step=stated_step(lines, *preamble))
+    units = dict(zip(layout.header.names[1:], stated_units(lines, *preamble), strict=False))
+    if not layout.header.units:
+        form = replace(form, units={**units, **form.units})
     return _table(form, layout, reading)
 
 
@@ -91,7 +97,9 @@ def _table(form: Plain, layout: Layout, reading: Reading) -> Table:
     tag, value = parse_pivot(reading.pivot, names)
     stamps = time_like(names, layout.kinds)
     found, rows, load_wide = pivoted(load, tag, value, reading.time, stamps)
-    return replace(table, names=found, samples=rows, load=load_wide, unusable={}, refuse=lambda: None)
+    return replace(
+        table, names=found, samples=rows, load=load_wide, unusable={}, refuse=lambda: None
+    )
 
 
 def _read(
@@ -103,6 +111,8 @@ def _read(
     units: dict[str, str],
 ) -> pd.DataFrame:
     """Read columns with pandas; ``units`` takes those that stand in their cells."""
+    if not samples:
+        raise ValueError("file must hold samples, got none")
     frame = pd.read_csv(
         io.BytesIO(raw),
         sep=layout.delimiter,
