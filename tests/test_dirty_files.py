@@ -463,7 +463,7 @@ CASES: dict[str, tuple[str, bytes, dict[str, Any], Readable | str]] = {
         {"u": ["u1"], "y": ["y1"]},
         "column 'y1' must hold numbers, got dates; use it as time",
     ),
-    "a sparse matrix": ("a.mat", mat(u1=U, y1=csc_matrix(np.eye(3))), {}, "got objects"),
+    "a sparse matrix": ("a.mat", mat(u1=U, y1=csc_matrix(np.eye(3))), {}, r"x = full\(y1\); save"),
     "a cube": (
         "a.npz",
         npz(u1=U, y1=np.ones((3, 2, 2))),

@@ -274,7 +274,7 @@ SWOLLEN: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "an array never written": ("a.mat", never_written, "the arrays must be at most 1000 times"),
     "a chunk larger than its array": ("a.mat", one_large_chunk, "the arrays must be at most 1000"),
     "zeros of one byte": ("a.mat", short_numbers, "1 columns of 40000000 samples must be at most"),
-    "a record laid on its side": ("a.npz", on_its_side, "a channel in each column, got the shape"),
+    "a record laid on its side": ("a.npz", on_its_side, "must have its samples in rows"),
     "one number many times": ("a.parquet", one_run, "1 columns of 50000000 samples must be at m"),
     "one text many times": ("a.parquet", one_text, "its texts unpacked must be at most 1000"),
     "one category many times": ("a.parquet", one_category, "its texts unpacked must be at most"),

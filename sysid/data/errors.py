@@ -20,7 +20,7 @@ def shown(names: Sequence[object]) -> str:
         >>> shown(["u1", "u2"])
         'u1, u2'
     """
-    more = f", ... ({len(names)} in all)" if len(names) > _MOST_NAMES else ""
+    more = ", ..." if len(names) > _MOST_NAMES else ""
     return ", ".join(map(str, names[:_MOST_NAMES])) + more
 
 

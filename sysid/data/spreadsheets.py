@@ -60,7 +60,9 @@ def _table(rows: Rows) -> Table | None:
             f"row {first + 1} of a sheet must stand under the names of the columns, which are "
             "not there; add a row with names"
         )
-    units = len(heads) == 2 and all(_is_unit(cell) for cell in heads[1])
+    width = len(rows[first])
+    units = len(heads) == 2 and all(_is_filled(_cell(heads[0], i)) for i in range(width))
+    units &= all(map(_is_unit, heads[-1]))
     names = heads[0] if units else heads[-1]
     data = rows[first:]
     while data and not any(map(_is_filled, data[-1])):

@@ -112,8 +112,9 @@ def _leaf(name: str, value: Any, label: str = "", unit: str = "") -> Iterator[_L
         for i, fields in enumerate(value.elements, start=1):
             yield from _fields(f"{name}({i})" if several else name, fields)
     elif isinstance(value, Cells):
+        several = len(value.elements) > 1
         for i, element in enumerate(value.elements, start=1):
-            yield from _leaf(f"{name}{{{i}}}", element)
+            yield from _leaf(f"{name}{{{i}}}" if several else name, element)
     elif isinstance(value, Measured):
         yield _Leaf(name, value.array, label, value.unit)
     else:

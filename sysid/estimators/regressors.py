@@ -14,6 +14,7 @@ from sklearn.metrics import r2_score
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
+from sysid.data.fields import far_more_channels
 from sysid.data.records import Array, Record, as_records
 from sysid.data.splitting import split_time
 from sysid.models import FFN, GRU, LSTM, NARX, RNN, Model
@@ -196,6 +197,8 @@ class _Regressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
                 f"{type(self).__name__} requires y to be passed, but the target y is None; "
                 "give outputs, or records as X"
             )
+        _refuse_sequences(X, y)
+        _refuse_samples_in_columns(X)
         X, y = validate_data(
             self, X, y, dtype=np.float64, multi_output=True, y_numeric=True, ensure_min_samples=2
         )
@@ -204,10 +207,12 @@ class _Regressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return [Record(X, y, u_names=None if names is None else list(names))]
 
     def _inputs(self, X: Any) -> Array:
+        _refuse_sequences(X)
         u: Array = validate_data(self, X, dtype=np.float64, reset=False)
         return u
 
     def _outputs(self, y: Any, count: int | None = None) -> Array:
+        _refuse_sequences(None, y)
         values = check_array(y, ensure_2d=False, dtype=np.float64, ensure_all_finite="allow-nan")
         values = values[:, None] if values.ndim == 1 else values
         if values.shape[1] != self.model_.ny or count not in (None, len(values)):
@@ -299,6 +304,30 @@ class LSTMRegressor(_RecurrentRegressor):
     """Long short-term memory; see ``sysid.LSTM``."""
 
     _model: ClassVar[type[Model]] = LSTM
+
+
+def _refuse_sequences(X: Any, y: Any = None) -> None:
+    """Raise for several sequences in one array or list, which scikit-learn's checks do not name."""
+    for name, values in (("X", X), ("y", y)):
+        several = getattr(values, "ndim", 0) > 2
+        if isinstance(values, list | tuple):
+            shapes = {np.shape(v) for v in values}
+            several = len(shapes) > 1 or any(len(shape) > 1 for shape in shapes)
+        if several:
+            raise ValueError(
+                f"{name} must be one sequence, a row for each sample; give several sequences as "
+                "records, [sysid.Record(u, y) for u, y in zip(X, Y)], in place of X"
+            )
+
+
+def _refuse_samples_in_columns(X: Any) -> None:
+    """Raise for an array without names that has far more columns than rows."""
+    if isinstance(X, np.ndarray) and X.ndim == 2 and far_more_channels(*X.shape):
+        rows = "1 sample" if len(X) == 1 else f"{len(X)} samples"
+        raise ValueError(
+            f"X must have a row for each sample, got {rows} of {X.shape[1]} inputs; give X.T, or a "
+            "DataFrame with a name for each input if it is right"
+        )
 
 
 def _are_records(X: Any) -> bool:
