@@ -91,9 +91,7 @@ MATLAB: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {
             "S": {
                 "time": T,
-                "signals": structures(
-                    ["values", "label"], (np.stack([U, Y])[:, None], "")
-                ),
+                "signals": structures(["values", "label"], (np.stack([U, Y])[:, None], "")),
             }
         },
         {"u": ["values1"], "y": ["values2"]},

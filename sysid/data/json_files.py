@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -29,38 +30,53 @@ def open_json(path: Path, reading: Reading) -> Table:
             content = json.loads(text)
     except RecursionError:
         raise ValueError("its values are nested too deep") from None
-    return laid_out(_columns(content), reading)
+    columns = _columns(content)
+    lists = {name: value for name, value in columns.items() if isinstance(value, list)}
+    lengths = {len(value) for value in lists.values()}
+    if len(lists) < len(columns) or len(lengths) != 1 or not _are_plain(lists.values()):
+        return laid_out({name: _value(value) for name, value in columns.items()}, reading)
+    return Table(
+        list(lists), lengths.pop(), lambda names: pd.DataFrame({n: lists[n] for n in names})
+    )
+
+
+def _are_plain(columns: Iterable[list[Any]]) -> bool:
+    return not any(isinstance(v, list | dict) for values in columns for v in values)
 
 
 def _columns(content: Any) -> dict[str, Any]:
     """Return values by name, of any of the layouts."""
-    if isinstance(content, dict) and {"columns", "data"} <= set(content):  # pandas: split, table
-        rows, names = content["data"], content["columns"]
-        if isinstance(rows, list) and isinstance(names, list):
-            return _of_rows([dict(zip(map(str, names), r, strict=True)) for r in rows])
-    if isinstance(content, dict) and "schema" in content and isinstance(content.get("data"), list):
-        content = content["data"]  # pandas: table
+    if isinstance(content, dict) and {"columns", "data"} <= set(content):  # pandas: split
+        names = [str(name) for name in content["columns"]]
+        return _of_rows([dict(zip(names, row, strict=True)) for row in content["data"]])
+    if isinstance(content, dict) and {"schema", "data"} <= set(content):  # pandas: table
+        content = content["data"]
     if isinstance(content, list):
         return _of_rows(content)
     if not isinstance(content, dict):
         raise ValueError("it must be a list of rows, or lists of values by their names")
-    return {str(name): _value(value) for name, value in content.items()}
+    return {str(name): _listed(value) for name, value in content.items()}
 
 
 def _of_rows(rows: list[Any]) -> dict[str, Any]:
     if not all(isinstance(row, dict) for row in rows):
         raise ValueError("its rows must be objects with a value for each name")
     names = dict.fromkeys(name for row in rows for name in row)
-    return {str(name): _array([row.get(name) for row in rows]) for name in names}
+    return {str(name): [row.get(name) for row in rows] for name in names}
+
+
+def _listed(value: Any) -> Any:
+    """Return the values of what pandas writes, which has the index of each before it."""
+    if isinstance(value, dict) and value and all(key.lstrip("-").isdigit() for key in value):
+        return list(value.values())
+    return value
 
 
 def _value(value: Any) -> Any:
     if isinstance(value, list):
         return _array(value)
     if isinstance(value, dict):
-        if value and all(key.lstrip("-").isdigit() for key in value):  # pandas: index and value
-            return _array(list(value.values()))
-        return Structure(({str(name): _value(v) for name, v in value.items()},))
+        return Structure(({str(name): _value(_listed(v)) for name, v in value.items()},))
     return _array([value])
 
 

@@ -357,6 +357,9 @@ def advise(
             )
             return records
 
+    of_files = [[s for s in group if not _is_benchmark(s)] for group in (sources, tests)]
+    if all(of_files):
+        refuse_shared(*map(found_files, of_files))
     train, test = opened(sources), opened(tests)
     found = advice(train, test)
     if findings:  # it is known why there is none
