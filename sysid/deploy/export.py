@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sysid.deploy.weights import refuse_ensemble
 from sysid.models import Model
+from sysid.models.parts import refuse_replaced
 
 FORMATS = {"onnx": ".onnx", "c": ".c"}
 """The formats, and the suffix of their files."""
@@ -51,6 +52,7 @@ def export(
         ['plant.h', 'plant.c', 'plant_main.c']
     """
     refuse_ensemble(model, "export")
+    refuse_replaced(model)
     path = Path(path)
     format = format or {suffix: f for f, suffix in FORMATS.items()}.get(path.suffix)
     if format not in FORMATS or path.suffix != FORMATS[format]:

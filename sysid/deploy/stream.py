@@ -12,6 +12,7 @@ from sysid.data.records import Array, Record
 from sysid.deploy.steps import STEPS, pack
 from sysid.deploy.weights import array, output_limits, refuse_ensemble, refuse_smoother
 from sysid.models import NARX
+from sysid.models.parts import refuse_replaced
 from sysid.models.stateful import StatefulModel
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Stream:
 
     def __init__(self, model: Model) -> None:
         refuse_ensemble(model, "stream")
+        refuse_replaced(model)
         refuse_smoother(model, "stream")
         self.model = model
         self._step = STEPS[model.kind]

@@ -15,6 +15,7 @@ from sysid.data.atomic import replacing
 from sysid.data.errors import one_line
 from sysid.models.baseline import Baseline
 from sysid.models.model import Model
+from sysid.models.parts import refuse_replaced
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,8 +48,8 @@ def save(model: Model, path: str | Path) -> None:
     """Write a model to one ``.safetensors`` file.
 
     The header holds kind, constructor arguments, channel names, units, sampling time, the
-    ``n_init`` of the records that the model was judged on, the linear baseline and a checksum; the tensors are the weights and the scaling. The file is
-    complete or not there at all.
+    ``n_init`` of the records that the model was judged on, the linear baseline and a checksum;
+    the tensors are the weights and the scaling. The file is complete or not there at all.
 
     Args:
         model: any model of ``sysid.MODELS``, or an ensemble of them.
@@ -69,6 +70,7 @@ def save(model: Model, path: str | Path) -> None:
 
     if not isinstance(model, Model):
         raise TypeError(f"model must be a sysid model, got {type(model).__name__}")
+    refuse_replaced(model)
     header = _Header(
         format_version=FORMAT_VERSION,
         kind=model.kind,

@@ -18,6 +18,7 @@ from sysid.data.scaling import Scaling
 from sysid.data.slow_outputs import first_start
 from sysid.models.belonging import refuse_foreign, refuse_without_start
 from sysid.models.evaluating import evaluating
+from sysid.models.parts import refuse_part, refuse_replaced
 from sysid.models.sensitivities import Block
 from sysid.models.stability import Boundedness
 
@@ -27,16 +28,8 @@ if TYPE_CHECKING:
 
 Carried = tuple[Tensor, ...]
 
-_DESCRIPTION = (
-    "u_names",
-    "y_names",
-    "u_units",
-    "y_units",
-    "sampling_time",
-    "data_n_init",
-    "baseline",
-    "fitted",
-)
+_DESCRIPTION = ("u_names", "y_names", "u_units", "y_units", "sampling_time", "data_n_init")
+_DESCRIPTION += ("baseline", "fitted")
 
 
 class Model(nn.Module, ABC):
@@ -80,6 +73,10 @@ class Model(nn.Module, ABC):
         self.data_n_init = 0  # of the records that it was judged on
         self.baseline: Baseline | None = None
         self.fitted = False
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        refuse_part(self, name, value)
+        super().__setattr__(name, value)
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -325,6 +322,7 @@ class Model(nn.Module, ABC):
             ValueError: record 'run' must have 2 inputs, got 1: ['u1']; choose the columns that \
 the model was trained on
         """
+        refuse_replaced(self)
         refuse_foreign(self, record, inputs)
 
     def check_start(self, record: Record, n_start: int) -> None:
