@@ -180,7 +180,7 @@ def compare(
     if as_json:
         print_json(
             {
-                "report": str(comparison.report),
+                "report": None if comparison.report is None else str(comparison.report),
                 "scores": json_rows(comparison.scores),
                 "notes": comparison.notes,
             }
@@ -188,7 +188,8 @@ def compare(
     else:
         print_notes(comparison.notes)
         print_scores(comparison.scores, "fit per output")
-        print(f"report: {comparison.report}")
+        if comparison.report is not None:
+            print(f"report: {comparison.report}")
 
 
 @app.command(cls=Command, epilog="Example: sysid advice run1.csv run2.csv --test run3.csv")

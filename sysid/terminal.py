@@ -31,6 +31,8 @@ def print_notes(notes: Sequence[str]) -> None:
 
 def print_scores(scores: Any, title: str) -> None:
     """Print a fit table: coloured on a terminal, plain in a pipe."""
+    if not len(scores):
+        return
     names = [c for c in ("part", "record", "output", "horizon", "model") if c in scores]
     notes = bool((scores["note"] != "").any())
     heads = [*names, "rmse", "nrmse", "fit_index %", "r2", *(["note"] if notes else [])]

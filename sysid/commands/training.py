@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,12 +119,10 @@ def _text(value: object) -> str:
 
 
 def _files(run: Run) -> dict[str, Path]:
-    return {
-        "run": run.directory,
-        "model": run.directory / "model.safetensors",
-        "figure": run.directory / "simulation.png",
-        "report": run.directory / "report.html",
-    }
+    files = {"run": "", "model": "model.safetensors", "figure": "simulation.png"}
+    files["report"] = "report.html"
+    paths = {label: run.directory / name for label, name in files.items()}
+    return {label: path for label, path in paths.items() if path.exists()}
 
 
 def _document(run: Run) -> dict[str, Any]:
@@ -137,12 +136,19 @@ def _document(run: Run) -> dict[str, Any]:
         "optimiser": result.optimiser,
         "starts": json_rows(result.spread) if result.starts else [],
         "messages": list(result.messages),
+        "failures": list(run.failures),
         "scores": json_rows(run.scores),
     }
 
 
 def _print_run(run: Run, name: str) -> None:
     result = run.result
+    for failure in run.failures:
+        print(
+            f"sysid: warning: {failure}; the training is finished, and its model is "
+            f"{run.directory / 'model.safetensors'}",
+            file=sys.stderr,
+        )
     print_scores(run.scores, f"{name}: fit per output")
     print(
         f"{len(result.history)} epochs in {run.seconds:.1f} s, stopped because of "

@@ -6,6 +6,7 @@ import re
 
 from sysid.data.cells import is_number, is_unit
 from sysid.data.lines import Lines
+from sysid.data.time_names import SECONDS
 
 _LINE = re.compile(
     r'^[#%\s"/]*(?P<key>[A-Za-z][A-Za-z _-]*?)"?\s*(?:[\[(](?P<unit>[^\])]+)[\])])?"?'
@@ -16,14 +17,6 @@ _INTERVAL = (
 )
 _RATE = r"(sampl(e|ing) (rate|freq(uency)?)|fs|scan rate)"
 _EITHER = r"(interval|sampling|sample|increment|rate|time (increment|interval))"
-_SECONDS = {
-    **dict.fromkeys(("s", "sec", "second", "seconds"), 1.0),
-    **dict.fromkeys(("ms", "msec", "millisecond", "milliseconds"), 1e-3),
-    **dict.fromkeys(("us", "\u00b5s", "\u03bcs", "usec", "microseconds"), 1e-6),
-    **dict.fromkeys(("ns", "nanoseconds"), 1e-9),
-    **dict.fromkeys(("min", "minutes"), 60.0),
-    **dict.fromkeys(("h", "hours"), 3600.0),
-}
 _HERTZ = re.compile(r"([kMG]?)(Hz|Sa/s|S/s|sps|SPS|samples/s|1/s)")
 _PREFIX = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
 _VALUE = re.compile(r"(?:[A-Za-z]\w*:)?([+-]?[\d.,]+(?:[eE][+-]?\d+)?)\s*([^\d\s.,].*)?")
@@ -81,8 +74,8 @@ def _step(match: re.Match[str], delimiter: str) -> float | None:
 
 
 def _in_seconds(value: float, unit: str) -> float | None:
-    if unit in _SECONDS:
-        return value * _SECONDS[unit]
+    if unit.lower() in SECONDS:
+        return value * SECONDS[unit.lower()]
     if (hertz := _HERTZ.fullmatch(unit)) and value > 0:
         return 1 / (value * _PREFIX[hertz[1]])
     return None

@@ -14,7 +14,7 @@ from sysid.data.reading import Reading
 from sysid.data.records import Record
 from sysid.experiment.config import read_config
 from sysid.experiment.data import load_data, read_all, remarks
-from sysid.experiment.evaluation import compare_contents
+from sysid.experiment.evaluation import compare_contents, going_on
 from sysid.experiment.run import open_models
 
 
@@ -23,7 +23,7 @@ class Comparison:
     """The fit table of several models, what to know of the records, and where the report is."""
 
     scores: pd.DataFrame
-    report: Path
+    report: Path | None
     notes: list[str]
 
 
@@ -59,8 +59,12 @@ def compare_runs(
     directory.mkdir(parents=True, exist_ok=True)
     paths = dict(zip(models, map(Path, runs), strict=True))
     report = directory / "report.html"
-    write_report(report, compare_contents(paths, models, records, scores, data_dir))
-    return Comparison(scores, report, remarks(list(models.values()), records))
+    report.unlink(missing_ok=True)  # that of a comparison before
+    failures: list[str] = []
+    with going_on(str(report), failures):
+        write_report(report, compare_contents(paths, models, records, scores, data_dir, failures))
+    notes = remarks(list(models.values()), records) + failures
+    return Comparison(scores, report if report.is_file() else None, notes)
 
 
 def _test_records(run: Path, data_dir: str | None) -> list[Record]:

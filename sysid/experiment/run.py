@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -36,15 +36,23 @@ from sysid.training.fit import FitResult, run_to_end
 from sysid.training.multistart import fit_starts
 from sysid.training.trainer import Trainer
 
+if TYPE_CHECKING:
+    from sysid.analysis.contents import Origin
+
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: where it is, how training ended, and the fit table."""
+    """A finished run: where it is, how training ended, and the fit table.
+
+    ``failures`` says what could not be made of what describes the model: the fit table is then
+    empty, or the report is not there. The model is.
+    """
 
     directory: Path
     result: FitResult
     scores: pd.DataFrame
     seconds: float
+    failures: tuple[str, ...] = ()
 
 
 def train_config(
@@ -124,7 +132,8 @@ def _lead(
             )
             result = _train(trainer, directory, config, digest, trackers, progress)
             seconds = time.perf_counter() - started
-            scores = _finish(directory, config, data, result, seconds, trackers)
+            failures: list[str] = []
+            scores = _finish(directory, config, data, result, seconds, trackers, failures)
             if result.stopped_because != "interrupted":
                 (directory / CHECKPOINT_FILE).unlink(missing_ok=True)
         except OSError as error:
@@ -135,7 +144,7 @@ def _lead(
                 f"run directory must be writable to the end, {directory} is not: "
                 f"{error.strerror or error}; make room {hint}"
             ) from error
-    return Run(directory, result, scores, seconds)
+    return Run(directory, result, scores, seconds, tuple(failures))
 
 
 def _train(
@@ -211,11 +220,10 @@ def _finish(
     result: FitResult,
     seconds: float,
     trackers: Sequence[Tracker],
+    failures: list[str],
 ) -> pd.DataFrame:
-    """Evaluate and write what the run directory holds."""
+    """Write what the run directory holds: the model first, and then what describes it."""
     from sysid.analysis.contents import Origin
-    from sysid.analysis.plots import learning_curve
-    from sysid.experiment.evaluation import evaluate
 
     for model in (result.model, *(start.model for start in result.starts)):
         model.data_n_init = data.n_init
@@ -231,14 +239,43 @@ def _finish(
     environment = _environment(seconds, result)
     write_json(directory / "environment.json", environment)
     origin = Origin(config.to_yaml(), environment, result.history)
-    evaluation = evaluate(config, data, result.model, origin)
+    return _describe(directory, config, data, result, origin, trackers, failures)
+
+
+def _describe(
+    directory: Path,
+    config: Config,
+    data: Data,
+    result: FitResult,
+    origin: Origin,
+    trackers: Sequence[Tracker],
+    failures: list[str],
+) -> pd.DataFrame:
+    """Evaluate, draw and report; what fails of it does not make a training undone."""
+    from sysid.analysis.plots import learning_curve
+    from sysid.experiment.evaluation import (
+        Evaluation,
+        evaluate,
+        figure,
+        going_on,
+        write_figure,
+        write_run_report,
+    )
+
+    model = result.model
+    evaluation = Evaluation(pd.DataFrame(), {}, "")
+    figures = {}
+    with going_on("metrics.json", failures):
+        evaluation = evaluate(data, model)
     write_json(directory / "metrics.json", evaluation.metrics)
-    evaluation.write(directory)
+    with going_on("simulation.png", failures):
+        figures["Measured against simulated"] = drawn = figure(data, model)
+        write_figure(directory, drawn)
+    if evaluation.part:
+        with going_on("report.html", failures):
+            write_run_report(directory, config, data, model, origin, evaluation, failures)
     if trackers:
-        figures = {
-            "Measured against simulated": evaluation.figure(),
-            "Learning curve": learning_curve(result.history),
-        }
+        figures["Learning curve"] = learning_curve(result.history)
         for tracker in trackers:
             tracker.finish(evaluation.metrics, figures)
     return evaluation.scores
