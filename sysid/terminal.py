@@ -33,6 +33,11 @@ def print_scores(scores: Any, title: str) -> None:
     """Print a fit table: coloured on a terminal, plain in a pipe."""
     if not len(scores):
         return
+    import pandas as pd
+
+    from sysid.analysis.compare import over_records
+
+    scores = pd.concat([over_records(scores), scores], ignore_index=True)
     names = [c for c in ("part", "record", "output", "horizon", "model") if c in scores]
     notes = bool((scores["note"] != "").any())
     heads = [*names, "rmse", "nrmse", "fit_index %", "r2", *(["note"] if notes else [])]
@@ -52,7 +57,8 @@ def print_scores(scores: Any, title: str) -> None:
         rows.append(cells + ([row["note"]] if notes else []))
         before = group
     print_table(heads, rows, title, right=range(len(names), len(names) + 4))
-    starts = {str(row["record"]): row["n_init"] for row in scores.to_dict(orient="records")}
+    each = scores[~scores["record"].str.startswith("all ")]
+    starts = {str(row["record"]): row["n_init"] for row in each.to_dict(orient="records")}
     if len(set(starts.values())) == 1:
         print(starts_words(next(iter(starts.values()))))
     else:

@@ -63,7 +63,7 @@ def test_models_of_every_way_to_predict_have_a_report(name: str, tmp_path: Path)
     for words in (
         f"{rmse:.4g} V",
         "ARX(",
-        "Of a right model 1 % leave",
+        "Of 100 right models 99 stay within",
         "residual of y2 with past u1",
         "2 epochs, 1.5 s",
         "split conformal",

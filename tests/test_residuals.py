@@ -116,3 +116,20 @@ def test_constant_channels_are_said_not_divided_by() -> None:
 def test_what_cannot_be_tested_is_refused(call, match: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ValueError, match=match):
         call(np.random.default_rng(0).standard_normal((30, 1)))
+
+
+def test_no_test_passes_with_a_correlation_outside_its_band() -> None:
+    """A slow input leaves much in few lags: the joint statistic alone passed some of these."""
+    rng = np.random.default_rng(5)
+    outside = 0
+    for share in np.linspace(0, 0.12, 40):
+        u = np.convolve(rng.standard_normal(700), np.ones(100) / 10, mode="valid")[:, None]
+        found = check_residuals(rng.standard_normal((601, 1)) + share * u, u)
+        for row in found.verdicts.itertuples():
+            kept = found.correlations.query("test == @row.test")
+            beyond = kept.loc[kept["value"].abs() > kept["band"], "lag"].tolist()
+            assert beyond == row.lags
+            assert not (beyond and row.passed)
+            assert row.passed == (row.p_value >= 0.01)
+            outside += bool(beyond)
+    assert outside > 10

@@ -91,6 +91,58 @@ def begun_together(models: Mapping[str, Model], record: Record) -> Record:
     return record.replace(n_init=max(model.scoring_start(record) for model in models.values()))
 
 
+def over_records(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return a row over all records for each output, horizon and model of a fit table.
+
+    rmse is that of all samples together, and so is mae; the other figures are means over the
+    records that have one. The note says on which record the fit is worst and best.
+
+    Args:
+        scores: a table of ``compare``; of its ``part`` by itself, where it has that column.
+
+    Returns:
+        Rows with the same columns, outputs first and then horizons; none for a single record.
+    """
+    keys = [c for c in ("part", "output", "horizon", "model") if c in scores]
+    rows = []
+    for _, group in scores.groupby(keys, sort=False) if len(scores) else ():
+        if len(group) < 2:
+            continue
+        weights = group["samples"].to_numpy(dtype=float)
+        row = group.iloc[0].to_dict()
+        row |= {n: float(np.nanmean(group[n])) if group[n].notna().any() else math.nan
+                for n in FIGURES}  # fmt: skip
+        if weights.sum() > 0:
+            scored = weights > 0
+            squares = np.square(group["rmse"].to_numpy(dtype=float)[scored])
+            row["rmse"] = float(np.sqrt(np.average(squares, weights=weights[scored])))
+            row["mae"] = float(np.average(group["mae"].to_numpy()[scored], weights=weights[scored]))
+        row["samples"] = int(weights.sum())
+        row["record"] = f"all {len(group)} records"
+        row["n_init"] = int(group["n_init"].max())
+        row["note"] = _extremes(group)
+        rows.append(row)
+    table = pd.DataFrame(rows, columns=scores.columns)
+    if table.empty:
+        return table
+    places = {name: i for i, name in enumerate(dict.fromkeys(scores["output"]))}
+    return table.sort_values(
+        "output", key=lambda names: names.map(places), kind="stable", ignore_index=True
+    )
+
+
+def _extremes(group: pd.DataFrame) -> str:
+    fits = group["fit_index"].to_numpy(dtype=float)
+    if not np.isfinite(fits).any():
+        return ""
+    worst, best = int(np.nanargmin(fits)), int(np.nanargmax(fits))
+    names = [str(name) for name in group["record"]]
+    return (
+        f"fit from {fits[worst]:.2f} % ({names[worst] or f'record {worst + 1}'}) "
+        f"to {fits[best]:.2f} % ({names[best] or f'record {best + 1}'})"
+    )
+
+
 def run(model: Model, record: Record, horizon: int | str) -> Array:
     """Return the free run or the prediction that a horizon names, ``(N, ny)``."""
     if isinstance(horizon, str):

@@ -15,7 +15,7 @@ from sysid.analysis.compare import SIMULATION
 from sysid.analysis.contents import Contents
 from sysid.analysis.gallery import comparison_drawings, drawing, model_drawings
 from sysid.analysis.pages import render, script_data
-from sysid.analysis.residuals import residual_analysis
+from sysid.analysis.residuals import ResidualAnalysis, residual_analysis
 from sysid.analysis.timeline import timeline
 from sysid.analysis.uncertainty import Band
 from sysid.data.atomic import write_text
@@ -24,6 +24,8 @@ from sysid.data.records import Array, Record
 _POINTS = 400_000  # of all series on a page: 2.1 MB
 _LINES = 36  # of all figures over time, for their printed copies
 _TIMELINES = 6
+_RECORDS = 4  # whose residuals are told one by one
+_PAIRS = 100  # of input and output whose residuals are tested
 _PAIR = ("test", "output", "input")
 _STEPS = 200  # samples of a step response, where the data suggest nothing
 
@@ -159,35 +161,66 @@ def _legend(data: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _residuals(contents: Contents) -> list[dict[str, Any]]:
+    """Return what each model leaves: of few records one by one, of many how many pass."""
     out = []
-    drawn: set[str] = set()
-    for record in contents.records:
-        for name, model in contents.models.items():
-            horizon = SIMULATION if model.output_error else 1
-            kind = "free run" if model.output_error else "one step ahead"
-            section: dict[str, Any] = {
-                "title": f"{name} on {record.name}, {kind}",
-                "rows": [],
-                "figure": None,
-            }
+    together = len(contents.records) > _RECORDS
+    for name, model in contents.models.items():
+        horizon = SIMULATION if model.output_error else 1
+        kind = "free run" if model.output_error else "one step ahead"
+        found, sections = [], []
+        for record in contents.records:
+            title = f"{name} on {record.name}, {kind}"
+            section: dict[str, Any] = {"title": title, "rows": [], "figure": None}
+            sections.append(section)
+            if model.nu * model.ny > _PAIRS:
+                section["note"] = f"Not tested: more than {_PAIRS} pairs of input and output."
+                continue
             try:
                 analysis = residual_analysis(model, record, horizon)
             except ValueError as error:
-                out.append(section | {"note": f"Not tested: {error}"})
+                section["note"] = f"Not tested: {error}"
                 continue
+            found.append((record.name, analysis))
             section["note"] = analysis.note
-            section["rows"] = [
-                _verdict(v, analysis.correlations) for v in analysis.verdicts.to_dict("records")
-            ]
-            if name not in drawn and len(analysis.correlations):
-                drawn.add(name)
-                section["figure"] = drawing(
-                    plots.residual_correlation(analysis),
-                    "Correlations over the lag. Of a right model 1 % leave the shaded band.",
-                    broad=True,
-                )
-            out.append(section)
+            verdicts = analysis.verdicts.to_dict("records")
+            section["rows"] = [_verdict(v, analysis.correlations) for v in verdicts]
+        if together:
+            title = f"{name} on {len(contents.records)} records, {kind}"
+            sections = [{"title": title, "note": "", "rows": _merged(found), "figure": None}]
+        drawn = [analysis for _, analysis in found if len(analysis.correlations)]
+        if drawn:
+            shown = min(drawn, key=lambda a: float(a.verdicts["p_value"].min()))
+            where = next(n for n, a in found if a is shown)
+            at = (
+                0
+                if together
+                else [s["title"] for s in sections].index(f"{name} on {where}, {kind}")
+            )
+            sections[at]["figure"] = drawing(
+                plots.residual_correlation(shown),
+                f"Correlations over the lag, {where}. Of 100 right models 99 stay within the shaded "
+                "band.",
+                broad=True,
+            )
+        out += sections
     return out
+
+
+def _merged(found: list[tuple[str, ResidualAnalysis]]) -> list[dict[str, Any]]:
+    """Return one verdict for each test of all records: that of the worst, and how many pass."""
+    of_each: dict[tuple[Any, ...], list[tuple[str, dict[str, Any]]]] = {}
+    for name, analysis in found:
+        for v in analysis.verdicts.to_dict("records"):
+            row = {**_verdict(v, analysis.correlations), "p": v["p_value"]}
+            of_each.setdefault(tuple(v[c] for c in _PAIR), []).append((name, row))
+    rows = []
+    for verdicts in of_each.values():
+        tested = [(n, row) for n, row in verdicts if math.isfinite(row["p"])] or verdicts
+        name, worst = min(tested, key=lambda pair: pair[1]["p"])
+        passed = sum(row["passed"] for _, row in tested)
+        size = f"{passed} of {len(tested)} records pass; the farthest from it is {name}. "
+        rows.append({**worst, "size": size + worst["size"]})
+    return rows
 
 
 def _verdict(row: Mapping[Any, Any], correlations: pd.DataFrame) -> dict[str, Any]:

@@ -18,9 +18,9 @@ class ResidualAnalysis:
     """Correlations and verdicts.
 
     ``correlations`` has a row per test, output, input and lag: test, output, input, lag, value
-    (a correlation coefficient), band (of that lag at the confidence asked for). ``verdicts``
+    (a correlation coefficient), band (that a right model leaves at no lag of the test). ``verdicts``
     has a row per test, output and input: test, output, input, statistic, degrees, p_value,
-    passed, lags (those outside the band that all of them share), words. ``note`` says what was
+    passed, lags (those outside the band: with one of them, no test passes), words. ``note`` says what was
     left out.
     """
 
@@ -99,9 +99,11 @@ def check_residuals(
     - ``product``: ``e(k)`` against ``e(k - lag) u(k - lag)``, lags ``1 ... M``, one-step alone.
 
     With ``a`` and ``b`` independent, ``sqrt(N) r_ab`` is jointly normal with covariance
-    ``P_ij = sum_k r_a(k) r_b(k + i - j)``, from the autocorrelation coefficients of both. Each
-    band is ``sqrt(P_00 / N)`` times the normal quantile; the verdict is that of the joint
-    statistic ``N r' P^-1 r``, chi-squared with a degree of freedom a lag.
+    ``P_ij = sum_k r_a(k) r_b(k + i - j)``, from the autocorrelation coefficients of both. Two
+    statistics judge them: ``N r' P^-1 r``, chi-squared with a degree of freedom a lag, which
+    sees much that is small; and the largest coefficient, in ``sqrt(P_00 / N)``, with Sidak's
+    bound over the lags, which sees one that is large. A test fails where either has half of the
+    chance that it may fail by; the band is that of the second, so that what leaves it has failed.
 
     Args:
         e: residuals, ``(N, ny)``.
@@ -178,22 +180,20 @@ def _pairs(e: Array, u: Array, one_step: bool) -> list[tuple[str, Array, Array, 
 
 
 def _whiteness(e: Array, lags: int, confidence: float) -> tuple[pd.DataFrame, dict[str, object]]:
-    from scipy.stats import norm
     from statsmodels.stats.diagnostic import acorr_ljungbox
 
     r = correlation(e, e, lags)[1:]
-    band = norm.ppf(0.5 + confidence / 2) / math.sqrt(len(e))
     box = acorr_ljungbox(e, lags=[lags])
     statistic, p = float(box["lb_stat"].iloc[0]), float(box["lb_pvalue"].iloc[0])
-    table = pd.DataFrame({"lag": range(1, lags + 1), "value": r, "band": band})
-    return table, _verdict("whiteness", statistic, lags, p, table, len(e), 1.0, confidence)
+    table = pd.DataFrame({"lag": range(1, lags + 1), "value": r})
+    return _judged("whiteness", statistic, lags, p, table, 1 / math.sqrt(len(e)), confidence)
 
 
 def _independence(
     test: str, a: Array, b: Array, first: int, lags: int, confidence: float
 ) -> tuple[pd.DataFrame, dict[str, object]]:
     from scipy import linalg
-    from scipy.stats import chi2, norm
+    from scipy.stats import chi2
 
     n = len(a)
     r = correlation(a, b, lags)[first:]
@@ -213,9 +213,8 @@ def _independence(
     statistic = float(n * np.sum(projected**2 / values[good]))
     degrees = int(good.sum())
     p = float(chi2.sf(statistic, degrees))
-    band = norm.ppf(0.5 + confidence / 2) * math.sqrt(spread / n)
-    table = pd.DataFrame({"lag": range(first, lags + 1), "value": r, "band": band})
-    return table, _verdict(test, statistic, degrees, p, table, n, spread, confidence)
+    table = pd.DataFrame({"lag": range(first, lags + 1), "value": r})
+    return _judged(test, statistic, degrees, p, table, math.sqrt(spread / n), confidence)
 
 
 def correlation(a: Array, b: Array, lags: int) -> Array:
@@ -254,27 +253,36 @@ _WORDS = {
 }
 
 
-def _verdict(
+def _judged(
     test: str,
     statistic: float,
     degrees: int,
     p: float,
     table: pd.DataFrame,
-    n: int,
     spread: float,
     confidence: float,
-) -> dict[str, object]:
-    """Judge by the joint statistic, and name the lags beyond the band that all lags share."""
+) -> tuple[pd.DataFrame, dict[str, object]]:
+    """Return the table with its band, and the verdict of both statistics.
+
+    ``p`` is that of the joint statistic, ``spread`` the standard deviation of a coefficient.
+    """
     from scipy.stats import norm
 
-    each = confidence ** (1 / len(table))  # Sidak
-    shared = norm.ppf(0.5 + each / 2) * math.sqrt(spread / n)
-    out = table.loc[table["value"].abs() > shared, "lag"].tolist()
-    passed = p >= 1 - confidence
+    count = len(table)
+    chance = (1 - confidence) / 2
+    each = -math.expm1(math.log1p(-chance) / count)  # Sidak
+    table["band"] = float(norm.isf(each / 2)) * spread
+    out = table.loc[table["value"].abs() > table["band"], "lag"].tolist()
+    largest = 2 * float(norm.sf(float(table["value"].abs().max()) / spread))
+    p_largest = -math.expm1(count * math.log1p(-largest)) if largest < 1 else 1.0
+    p = min(1.0, 2 * min(p, p_largest))
+    passed = p >= 1 - confidence and not out
     words = _WORDS[test][0 if passed else 1]
-    if not passed and out:
+    if out:
         words += " (lag " + ", ".join(map(str, out[:6])) + (", ...)" if len(out) > 6 else ")")
-    return {
+    elif not passed:
+        words += " (no lag by itself, but all together)"
+    return table, {
         "statistic": statistic,
         "degrees": degrees,
         "p_value": p,

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from sysid.analysis import plots
+from sysid.analysis.compare import over_records
 from sysid.analysis.contents import Contents
 from sysid.analysis.gallery import Drawing, drawing
 from sysid.analysis.uncertainty import coverage as conformal_coverage
@@ -44,41 +45,53 @@ def subtitle(contents: Contents) -> str:
 
 
 def cards(contents: Contents) -> list[dict[str, Any]]:
-    """Say in words what the free runs are worth, for each record and output."""
-    cards = []
-    groups = contents.free_runs().groupby(["record", "output"], sort=False)
-    for (record, output), rows in list(groups)[:_CARDS]:
-        own = rows[rows["model"].isin(list(contents.models))]
-        if own["rmse"].isna().all():
-            continue
-        best = own.iloc[int(np.nanargmin(own["rmse"]))]
-        lines = [f"free-run RMSE {best['rmse']:.4g} {best['unit']}".rstrip()]
-        linear = rows[rows["model"].str.startswith("linear ARX(")]
-        if not np.isfinite(best["rmse"]):
-            lines = ["the free run exceeds all bounds"]
-        elif len(linear) and best["rmse"] > 0 and np.isfinite(float(linear["rmse"].iloc[0])):
-            ratio = float(linear["rmse"].iloc[0]) / best["rmse"]
-            lines.append(
-                f"{ratio:.3g} times less error than the {linear['model'].iloc[0]}"
-                if ratio >= 1
-                else f"the {linear['model'].iloc[0]} has {1 / ratio:.3g} times less error: "
-                "no network is needed here"
-            )
-        fit = best["fit_index"]
-        who = f"{best['model']} on " if len(contents.models) > 1 else ""
-        cards.append(
-            {
-                "where": f"{who}{record}: {output}",
-                "big": f"{fit:.4g} % fit" if math.isfinite(fit) else "fit undefined",
-                "lines": lines,
-            }
+    """Say in words what the free runs are worth: of each output over all records, then of each.
+
+    Of many records and outputs the first few are said; the table has them all.
+    """
+    runs = contents.free_runs()
+    runs = pd.concat([over_records(runs), runs]) if len(contents.records) > 1 else runs
+    found = (
+        _card(contents, *map(str, key), rows)
+        for key, rows in runs.groupby(["record", "output"], sort=False)
+    )
+    return [card for card in found if card][:_CARDS]
+
+
+def _card(contents: Contents, record: str, output: str, rows: pd.DataFrame) -> dict[str, Any]:
+    own = rows[rows["model"].isin(list(contents.models))]
+    if own["rmse"].isna().all():
+        return {}
+    best = own.iloc[int(np.nanargmin(own["rmse"]))]
+    lines = [f"free-run RMSE {best['rmse']:.4g} {best['unit']}".rstrip()]
+    linear = rows[rows["model"].str.startswith("linear ARX(")]
+    if not np.isfinite(best["rmse"]):
+        lines = ["the free run exceeds all bounds"]
+    elif len(linear) and best["rmse"] > 0 and np.isfinite(float(linear["rmse"].iloc[0])):
+        ratio = float(linear["rmse"].iloc[0]) / best["rmse"]
+        lines.append(
+            f"{ratio:.3g} times less error than the {linear['model'].iloc[0]}"
+            if ratio >= 1
+            else f"the {linear['model'].iloc[0]} has {1 / ratio:.3g} times less error: "
+            "no network is needed here"
         )
-    return cards
+    fit, mean = best["fit_index"], ""
+    if record.startswith("all "):
+        lines.append(best["note"])
+        mean = "mean "
+    elif n_init := int(best["n_init"]):
+        lines.append(f"started from {n_init} measured samples, which do not count")
+    who = f"{best['model']} on " if len(contents.models) > 1 else ""
+    return {
+        "where": f"{who}{record}: {output}",
+        "big": f"{mean}{fit:.4g} % fit" if math.isfinite(fit) else "fit undefined",
+        "lines": [line for line in lines if line],
+    }
 
 
 def score_table(contents: Contents) -> dict[str, Any]:
-    """Return the fit table, grouped by part, record and output."""
-    scores = contents.scores
+    """Return the fit table, grouped by part, record and output; rows over all records first."""
+    scores = pd.concat([over_records(contents.scores), contents.scores], ignore_index=True)
     keys = [c for c in ("part", "record", "output") if c in scores]
     groups = []
     for key, table in scores.groupby(keys, sort=False):
@@ -105,7 +118,8 @@ def score_table(contents: Contents) -> dict[str, Any]:
             )
             horizon = row["horizon"]
         *part, record, output = map(str, key)
-        title = " ".join([*part, f"record '{record}', output '{output}'"])
+        which = record if record.startswith("all ") else f"record '{record}'"
+        title = " ".join([*part, f"{which}, output '{output}'"])
         if n_init := int(table["n_init"].iloc[0]):
             title += f"; runs start from the first {n_init} measured samples, which do not count"
         groups.append({"title": title, "rows": rows})

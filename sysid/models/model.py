@@ -28,7 +28,14 @@ if TYPE_CHECKING:
 
 Carried = tuple[Tensor, ...]
 
-_DESCRIPTION: tuple[str, ...] = ("u_names", "y_names", "u_units", "y_units", "sampling_time", "data_n_init")
+_DESCRIPTION: tuple[str, ...] = (
+    "u_names",
+    "y_names",
+    "u_units",
+    "y_units",
+    "sampling_time",
+    "data_n_init",
+)
 _DESCRIPTION += ("baseline", "fitted")
 
 
