@@ -12,17 +12,21 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from bad_data import BAD
 from systems import two_by_two
+from test_integrating import cart
 from typer.testing import CliRunner
 
 import sysid
 from sysid.analysis.advice import Suggestion
 from sysid.cli import app
+from sysid.commands.training import train_automatically
 from sysid.data.records import Record
 from sysid.experiment.auto import Automatic, auto_sources
 from sysid.experiment.candidates import Candidate, Candidates
 from sysid.experiment.config import read_config
 from sysid.experiment.run import train_config
+from sysid.training.full_sequence import usable_stretches
 
 TICK = 0.02  # seconds that each look at the clock takes
 
@@ -162,3 +166,76 @@ def test_what_differs_has_another_name(integrates: bool) -> None:
     names: dict[str, Candidate] = {}
     for candidate in tried:
         assert names.setdefault(candidate.name, candidate) == candidate, "one is never tried"
+
+
+@pytest.fixture
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out figures and report, which take longer than these searches."""
+    monkeypatch.setattr("sysid.experiment.evaluation.Evaluation.write", lambda *_: None)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("name", BAD)
+def test_bad_data_give_a_model_that_is_bounded_and_no_worse_than_linear_or_mean(
+    name: str, tmp_path: Path, start_clock: Callable[[], None], no_report: None
+) -> None:
+    records = BAD[name]()
+    start_clock()
+    found = sysid.auto(records, budget=0.04, out=tmp_path / "run")
+    assert found.model.bounded.growth != "unknown"
+    for record in records:
+        for piece in usable_stretches(record, 20):
+            assert np.isfinite(found.model.simulate(piece.replace(n_init=20))).all()
+    tried = found.tried.set_index("candidate")
+    assert np.isfinite(tried.valid_rmse.iloc[0])
+    assert found.warning or tried.valid_rmse.iloc[0] < tried.valid_rmse["mean"]
+    sound = tried[tried.verdict.isin(["", "delivered"]) & tried.index.str.endswith("linear")]
+    assert tried.valid_rmse.iloc[0] <= sound.valid_rmse.min() * (1 + 1e-9) or sound.empty
+    assert sysid.load(tmp_path / "run" / "model.safetensors").kind == found.model.kind
+
+
+def test_a_result_no_better_than_the_mean_ends_with_a_warning_and_exit_code_1(
+    tmp_path: Path,
+    start_clock: Callable[[], None],
+    no_report: None,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The output is noise that the input has no part in."""
+    random = np.random.default_rng(4)
+    record = Record(random.standard_normal(600), random.standard_normal(600))
+    record.to_frame().to_csv(tmp_path / "noise.csv", index=False)
+    start_clock()
+    with pytest.raises(SystemExit) as ended:
+        train_automatically(
+            [str(tmp_path / "noise.csv")], [], None, None, None, None, None, 0.04,
+            tmp_path / "run", None, False,
+        )  # fmt: skip
+    assert ended.value.code == 1
+    shown = capsys.readouterr()
+    assert "do not trust the model" in shown.err
+    assert "mean" in shown.out
+    run = tmp_path / "run"
+    tried = pd.read_csv(run / "tried.csv")
+    assert tried.candidate[0] == "mean"
+    assert "do not trust" in json.loads((run / "environment.json").read_text())["messages"][0]
+    model = sysid.load(run / "model.safetensors")
+    y_hat = model.simulate(record)
+    np.testing.assert_allclose(y_hat, record.y.mean(), atol=1e-6 * record.y.std())
+
+
+@pytest.mark.slow
+def test_where_the_plant_integrates_half_decides_and_all_is_learned(
+    tmp_path: Path, start_clock: Callable[[], None], no_report: None
+) -> None:
+    start_clock()
+    found = sysid.auto(cart(600), budget=0.1, out=tmp_path / "run")
+    assert "integration" in found.advice.topics
+    assert found.config.data.valid is None
+    assert found.run.result.history.valid_loss.isna().all()
+    assert not found.warning
+    assert found.tried.valid_rmse[0] < 0.2
+    again = train_config(read_config(tmp_path / "run" / "config.yaml"), tmp_path / "again")
+    assert again is not None
+    for name, weight in found.model.state_dict().items():
+        assert torch.equal(weight, again.result.model.state_dict()[name])

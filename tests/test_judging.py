@@ -139,3 +139,27 @@ def test_records_that_are_too_short_are_named() -> None:
     record = first_order(30)
     with pytest.raises(ValueError, match="more than the 20 samples"):
         Judge([[record[20:]]], [record], 20)
+
+
+def test_a_calm_stretch_from_one_start_does_not_hide_an_explosion() -> None:
+    """As an overfitted network was that exploded from 16 of 20 starts of its own record."""
+    rng = np.random.default_rng(0)
+    u = 1.5 * rng.standard_normal(2600)
+    u[2275:] *= 0.2  # the last eighth, which alone was looked at once
+    y = np.zeros(2600)
+    for k in range(1, 2600):
+        y[k] = 0.8 * y[k - 1] + u[k - 1]
+    record = Record(u, y, sampling_time=1.0)
+    model = sysid.NARX(nu=1, ny=1, na=1, nb=1, nk=1, hidden_sizes=(1,), activation="sinh")
+    with torch.no_grad():  # y(k) = 0.8 y(k-1) + u(k-1) + 0.02 (sinh(1.2 y(k-1)) - 1.2 y(k-1))
+        model.network[0].weight.copy_(torch.tensor([[1.2, 0.0]]))
+        model.network[-1].weight.fill_(0.02)
+        for layer in (model.network[0], model.network[-1]):
+            layer.bias.zero_()
+        model.linear_path.weight.copy_(torch.tensor([[0.8 - 0.02 * 1.2, 1.0]]))
+    calm = record[2275:].replace(n_init=5)
+    error = (model.simulate(calm) - calm.y)[5:]
+    assert np.sqrt(np.mean(error**2)) < 0.05 * record.y.std(), "the calm part shows nothing"
+    found = Judge([[calm]], [record], 5).judge([model])
+    assert found.recorded > 5
+    assert not found.bounded

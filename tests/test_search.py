@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import sysid
 from sysid.analysis.advice import Suggestion
@@ -18,6 +19,7 @@ from sysid.experiment.candidates import Candidate, Candidates
 from sysid.experiment.held_out import HeldOut
 from sysid.experiment.judging import Judge, Judgement
 from sysid.experiment.search import Search
+from sysid.experiment.settling import settle
 from sysid.experiment.trial import Trial
 from sysid.models import MODELS
 
@@ -161,8 +163,17 @@ def test_a_schedule_is_planned_for_the_time_and_run_to_its_end() -> None:
 def judged(parts: list[float], recorded: int = 0, stressed: int = 0) -> Judgement:
     squares = np.array(parts)
     worst = 2 * math.sqrt(squares.max())
+    error = math.sqrt(squares.mean())
     return Judgement(
-        squares, np.ones(len(parts)), np.sqrt(squares[:1]), worst, recorded, stressed, 76, True
+        squares,
+        np.ones(len(parts)),
+        np.sqrt(squares[:1]),
+        error,
+        worst,
+        recorded,
+        stressed,
+        76,
+        True,
     )
 
 
@@ -184,6 +195,7 @@ def searched(**found: tuple[Judgement, int]) -> Search:
 
 
 MEAN = judged([1.0, 0.9, 1.1, 1.0])
+MEAN8 = judged([1.0, 0.9, 1.1, 1.0] * 2)
 
 
 def test_of_errors_that_chance_explains_the_smallest_model_is_chosen() -> None:
@@ -275,3 +287,62 @@ def test_what_is_held_out(lengths: list[int], integrates: bool, turns: int, whol
         assert len(section["train"]) + len(section["valid"]) == len(records)
     else:
         assert section["valid"] == {"fraction": 0.125, "blocks": 4}
+
+
+def test_the_luckiest_of_forty_is_not_chosen() -> None:
+    """Forty candidates that are alike but for chance: the small one is as good as the best."""
+    chosen = lowest = 0
+    for seed in range(50):
+        random = np.random.default_rng(seed)
+        trials = {
+            f"large{i}": (judged(list(0.2 * random.chisquare(8, 8) / 8)), 90) for i in range(39)
+        }
+        trials["small"] = (judged(list(0.2 * random.chisquare(8, 8) / 8)), 20)
+        search = searched(mean=(MEAN8, 1), linear=(judged([0.5] * 8), 5), **trials)
+        chosen += search.ranked()[0].candidate.name == "small"
+        lowest += min(search.trials.values(), key=lambda t: t.error).candidate.name == "small"
+    assert lowest < 5, "by the lowest error it is one of forty"
+    # Seven in ten by the normal distribution; errors have longer tails, and large ones are capped.
+    assert chosen > 20
+
+
+def test_a_winner_that_fails_after_it_was_trained_again_is_given_up() -> None:
+    """As one was, for a plant that integrates, with a fit of -85 471 % on its own record."""
+    random = np.random.default_rng(0)
+    u = np.repeat(random.choice([-1.0, 1.0], 60), 10)
+    y = np.cumsum(u - u.mean()) + 0.1 * random.standard_normal(600)
+    record = Record(u, y, sampling_time=0.1)
+    candidates = Candidates([record], None, 20, integrates=True)
+    parts = HeldOut([record], 20, integrates=True)
+    section = parts.section({"source": "files", "train": ["a.csv"], "n_init": 20})
+    judge = Judge(parts.judged(), [record], 20, bounded=False)
+    search = Search(
+        parts.splits,
+        lambda candidate: _config(section, candidate, 0),
+        candidates, judge, math.inf, lambda row: None, again=True,
+    )  # fmt: skip
+    network = next(c for c in candidates.nonlinear([]) if c.model.get("integrating"))
+    linear = next(c for c in candidates.linear() if c.model.get("integrating"))
+    for candidate in (candidates.mean(), linear, network):
+        search._work_on(candidate, 1.0)
+    winner = search.trials[network.name]
+    winner.judgement = judged([1e-6] * 8)  # what the choice foretells
+    finish = winner.finish
+
+    def spoilt(records: list[Record]) -> Any:
+        config, trainer = finish(records)
+        with torch.no_grad():
+            trainer.model.B.weight.mul_(3.0)
+        return config, trainer
+
+    winner.finish = spoilt  # type: ignore[method-assign]
+    settled = settle(search, [record], 20, bounded=False)
+    assert winner.verdict
+    assert settled.trial is search.trials[linear.name]
+    assert settled.judgement.error < 0.5
+    assert not settled.warning
+    spoilt_too = search.trials[linear.name]
+    spoilt_too.finish = lambda records: spoilt(records)  # type: ignore[method-assign]
+    settled = settle(search, [record], 20, bounded=False)
+    assert settled.trial is search.mean
+    assert "do not trust" in settled.warning

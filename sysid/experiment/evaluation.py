@@ -23,7 +23,7 @@ from sysid.analysis.uncertainty import ConformalBands, conformal_bands
 from sysid.data.atomic import replacing
 from sysid.data.errors import one_line
 from sysid.data.records import Record
-from sysid.experiment.config import Config, read_config
+from sysid.experiment.config import Config, FilesData, read_config
 from sysid.experiment.data import Data, load_data
 from sysid.models import Model
 from sysid.training.full_sequence import usable_stretches
@@ -51,7 +51,12 @@ def evaluate(data: Data, model: Model) -> Evaluation:
     parts = {"test": data.test, "valid": data.valid}
     if not (data.test or data.valid):
         # A simulation ends where an input is missing.
-        parts["train"] = [p for r in data.train for p in usable_stretches(r, model.n_memory)]
+        n_init = config.data.n_init if isinstance(config.data, FilesData) else 0
+        parts["train"] = [
+            p.replace(n_init=n_init or p.n_init)
+            for r in data.train
+            for p in usable_stretches(r, max(model.n_memory, n_init))
+        ]
     parts = {part: records for part, records in parts.items() if records}
     tables = {
         part: compare({model.kind: model}, records, (1, SIMULATION))

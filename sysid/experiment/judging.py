@@ -32,15 +32,17 @@ class Judgement:
 
     ``parts`` are the mean square errors in stretches of time, the same for all models that one
     judge looks at, and ``weights`` the samples of each. ``outputs`` has an error per output,
-    ``worst`` is that of the worst run. ``recorded`` counts the runs with inputs as they were
-    recorded that left the measured range, ``stressed`` those with inputs in another order or
-    beyond their range; ``starts`` counts all runs. ``bounded`` says whether the model stays
-    within bounds for any bounded input, or is an exact sum of what does.
+    ``whole`` is that of runs through whole held-out parts and ``worst`` that of the worst run.
+    ``recorded`` counts the runs with inputs as they were recorded that left the measured range,
+    ``stressed`` those with inputs in another order or beyond their range; ``starts`` counts all
+    runs. ``bounded`` says whether the model stays within bounds for any bounded input, or is an
+    exact sum of what does.
     """
 
     parts: Array
     weights: Array
     outputs: Array
+    whole: float
     worst: float
     recorded: int
     stressed: int
@@ -319,8 +321,8 @@ def _worst(squares: Array, seen: Array) -> float:
     return math.sqrt(float(means.max())) if len(means) else 0.0
 
 
-def _averaged(sums: Array, counts: Array) -> tuple[Array, Array, Array]:
-    """Return the error of each part, its samples, and the error of each output.
+def _averaged(sums: Array, counts: Array) -> tuple[Array, Array, Array, float]:
+    """Return the error of each part, its samples, the error of each output and of whole runs.
 
     Args:
         sums: of squares, ``(lengths, parts, outputs)``.
@@ -334,4 +336,7 @@ def _averaged(sums: Array, counts: Array) -> tuple[Array, Array, Array]:
     weights = seen.sum(axis=1)
     measured = (seen > 0) * weights[:, None]
     outputs = np.sqrt((by_part * measured).sum(axis=0) / np.maximum(measured.sum(axis=0), 1))
-    return (by_part * measured).sum(axis=1) / measured.sum(axis=1), weights, outputs
+    parts = (by_part * measured).sum(axis=1) / measured.sum(axis=1)
+    runs = counts[0].sum(axis=0)
+    whole = (sums[0].sum(axis=0)[runs > 0] / runs[runs > 0]).mean() if runs.any() else math.inf
+    return parts, weights, outputs, math.sqrt(whole)

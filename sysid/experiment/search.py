@@ -43,6 +43,17 @@ def leaves(trial: Trial, found: Judgement, floor: Judgement | None) -> bool:
     return found.recorded > 0 or (found.stressed > allowed and not trial.candidate.linear)
 
 
+def beats(found: Judgement, mean: Judgement) -> bool:
+    """Return whether a model is better than the mean by more than rounding, over whole runs too.
+
+    Over a few samples, where a run started says most of where it is, and little of the model.
+    """
+    return all(
+        one < other - _ROUNDING * max(other, 1.0)
+        for one, other in ((found.error, mean.error), (found.whole, mean.whole))
+    )
+
+
 class Search:
     """Tries candidates by rounds, and ranks them by what a judge says of them.
 
@@ -103,9 +114,11 @@ class Search:
         return min(self._linear, key=self._order)
 
     def beats_mean(self, trial: Trial) -> bool:
-        """Return whether a trial is better than the mean of the output, by more than rounding."""
-        mean = self.mean.error
-        return trial.error < mean - _ROUNDING * max(mean, 1.0)
+        """Return whether a trial is better than the mean of the output, over whole runs too."""
+        mean = self.mean.judgement
+        if trial.judgement is None or mean is None:
+            return trial.judgement is not None
+        return beats(trial.judgement, mean)
 
     def runs_away(self, trial: Trial) -> bool:
         """Return whether a trial leaves the measured range where it should not."""
@@ -124,30 +137,35 @@ class Search:
     def _linear(self) -> list[Trial]:
         return [t for t in self.trials.values() if t.candidate.linear]
 
-    def _order(self, trial: Trial) -> tuple[bool, float]:
-        return self.runs_away(trial), trial.error
+    def _order(self, trial: Trial) -> tuple[bool, bool, float]:
+        is_worse = not (trial.candidate.is_mean or self.beats_mean(trial))
+        return self.runs_away(trial), is_worse, trial.error
 
     def ranked(self) -> list[Trial]:
         """Return the trials that came to something, the one to choose first.
 
         That is the one with the fewest weights of all that are not worse than the best by more
-        than a standard error, nor worse than the best linear one.
+        than chance explains, nor worse than the best linear one. The best of n that are alike
+        is better than the others by about sqrt(2 ln n) of its standard errors, by luck, and a
+        difference of two has a standard error that is larger by sqrt(2).
         """
         trials = sorted(self.trials.values(), key=self._order)
         trials = [t for t in trials if math.isfinite(t.error)] or trials[:1]
         best, floor = trials[0], self.floor
         if not self.beats_mean(best):
             best = floor = self.mean
-        alike = [t for t in trials if self._as_good(t, best) and t.error <= floor.error]
+        count = sum(not self.runs_away(t) for t in trials)
+        luck = max(math.sqrt(math.log(count)), 1.0) if count else 1.0
+        alike = [t for t in trials if self._as_good(t, best, luck) and t.error <= floor.error]
         first = min(alike, key=lambda t: (t.weights, t.error), default=best)
         return [first, *(t for t in trials if t is not first)]
 
-    def _as_good(self, trial: Trial, best: Trial) -> bool:
+    def _as_good(self, trial: Trial, best: Trial, luck: float) -> bool:
         """Return whether chance explains by how much a trial is worse than the best."""
         if trial.judgement is None or best.judgement is None or self.runs_away(trial):
             return trial is best
         return (
-            trial.judgement.exceeds(best.judgement) <= 1
+            trial.judgement.exceeds(best.judgement) <= luck
             and trial.error <= _ALIKE * best.error
             and trial.judgement.worst <= _PRONE * best.judgement.worst
         )

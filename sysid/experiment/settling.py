@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sysid.data.records import Record
 from sysid.experiment.config import Config
 from sysid.experiment.judging import Judge, Judgement
-from sysid.experiment.search import Search, leaves
+from sysid.experiment.search import Search, beats, leaves
 from sysid.experiment.trial import Trial
 from sysid.training.trainer import Trainer
 
@@ -64,9 +64,7 @@ def settle(
             trial.verdict = "delivered"
             return settled
         failed.append(settled)
-    least = min(failed, key=lambda s: (s.judgement.recorded > 0, s.judgement.error))
-    least.trial.verdict = f"delivered, though it {least.trial.verdict}"
-    return least
+    raise RuntimeError("the mean of the outputs could not be trained; look at what advice says")
 
 
 def _finished(
@@ -88,7 +86,7 @@ def _fault(settled: Settled, floor: Settled | None, mean: Settled | None) -> str
     # The best linear model is given up for the mean alone.
     if settled is not floor and leaves(trial, found, None if floor is None else floor.judgement):
         return f"runs away from {found.recorded + found.stressed} of {found.starts} starts"
-    if mean is not None and found.error >= mean.judgement.error and settled is not mean:
+    if mean is not None and settled is not mean and not beats(found, mean.judgement):
         return f"is no better than the mean on everything (error {found.error:.3g})"
     if floor is None or foretold is None or floor.trial.judgement is None or settled is floor:
         return ""
