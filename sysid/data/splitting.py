@@ -60,6 +60,20 @@ def split_time(
     return train, valid
 
 
+def with_complete_inputs(record: Record, longer_than: int = 0) -> list[Record]:
+    """Cut a record at its missing inputs, as a simulation needs them all.
+
+    Args:
+        record: the experiment.
+        longer_than: samples that a piece has to have more than; shorter ones are left out.
+    """
+    missing = np.isnan(record.u).any(axis=1)
+    if not missing.any():
+        return [record]
+    edges = np.flatnonzero(np.diff(np.concatenate([[True], missing, [True]]).astype(np.int8)))
+    return [record[a:b] for a, b in edges.reshape(-1, 2) if b - a > longer_than]
+
+
 def split_experiments(
     records: Iterable[Record], valid: Sequence[int | str]
 ) -> tuple[list[Record], list[Record]]:

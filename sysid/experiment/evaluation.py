@@ -23,7 +23,7 @@ from sysid.analysis.uncertainty import ConformalBands, conformal_bands
 from sysid.data.atomic import replacing
 from sysid.data.errors import one_line
 from sysid.data.records import Record
-from sysid.experiment.config import Config, FilesData, read_config
+from sysid.experiment.config import Config, read_config
 from sysid.experiment.data import Data, load_data
 from sysid.models import Model
 from sysid.training.full_sequence import usable_stretches
@@ -51,7 +51,7 @@ def evaluate(data: Data, model: Model) -> Evaluation:
     parts = {"test": data.test, "valid": data.valid}
     if not (data.test or data.valid):
         # A simulation ends where an input is missing.
-        n_init = config.data.n_init if isinstance(config.data, FilesData) else 0
+        n_init = model.data_n_init
         parts["train"] = [
             p.replace(n_init=n_init or p.n_init)
             for r in data.train
