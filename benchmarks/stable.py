@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -146,13 +147,13 @@ def fit_of(model: sysid.Model, records: list[Record]) -> float:
     return float(np.mean(scores))
 
 
-def run(name: str, count: int, epochs: int, seconds: float) -> list[dict[str, Any]]:
-    """Train everything on a plant and score it."""
+def run(name: str, count: int, epochs: int, seconds: float, only: str) -> list[dict[str, Any]]:
+    """Train every model whose name matches ``only`` on a plant, and score it."""
     plant = load(name)
     pieces = starts(plant, count)
     rows = []
     for label, build in models(plant).items():
-        if plant.integrates and "NARX" in label:
+        if not re.search(only, label) or (plant.integrates and "NARX" in label):
             continue
         torch.manual_seed(0)
         model = build()
@@ -192,9 +193,10 @@ def main() -> None:
     parser.add_argument("--starts", type=int, default=60)
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--only", default="", help="regular expression for the names of the models")
     arguments = parser.parse_args()
     for name in arguments.plants or plants():
-        run(name, arguments.starts, arguments.epochs, arguments.seconds)
+        run(name, arguments.starts, arguments.epochs, arguments.seconds, arguments.only)
 
 
 if __name__ == "__main__":

@@ -38,6 +38,8 @@ EXAMPLES = {
     "state_space_limited": lambda: StateSpace(
         2, 2, 3, output_limits=[[-0.5, 0.7], [-300.0, 200.0]]
     ),
+    "narx_stable": lambda: NARX(2, 2, 3, 2, 1, hidden_sizes=(6,), stable=True),
+    "state_space_stable": lambda: StateSpace(2, 2, 3, stable=True),
 }
 CAUSAL = [n for n in EXAMPLES if n != "lstm_both_ways"]
 

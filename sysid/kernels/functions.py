@@ -60,8 +60,15 @@ def lstm_states(
 ) -> tuple[Tensor, Tensor]:
     """Return hidden and cell states of an LSTM layer, each ``(T + 1, B, H)``, the first ones too.
 
-    By compiled loops; arguments as for ``reference.lstm``.
+    Arguments as for ``reference.lstm``, which goes sample by sample without compiled loops.
     """
+    if not fused(u, h, c, w_ih, w_hh, b_ih, b_hh):
+        hidden, cells = [h], [c]
+        for v in u:
+            last, c = reference.lstm(v[None], hidden[-1], cells[-1], w_ih, w_hh, b_ih, b_hh)
+            hidden.append(last[-1])
+            cells.append(c)
+        return torch.stack(hidden), torch.stack(cells)
     h_all, c_all, _ = _run_lstm(u.contiguous(), h, c, w_ih, w_hh, b_ih, b_hh)
     return h_all, c_all
 

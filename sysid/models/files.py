@@ -6,6 +6,7 @@ import hashlib
 import json
 import struct
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT_VERSION = 3
-_READABLE = (1, 2, 3)  # version 1 had no checksum, version 2 no data_n_init
+# Version 1 had no checksum; 1 and 2 had no data_n_init and nothing on bounds and on where states
+# have been in training.
+_READABLE = (1, 2, 3)
+_PRIOR = ("prior.mean", "prior.root")
 _LARGEST_HEADER = 1 << 24  # bytes; the names and the baseline of a thousand channels fit
 
 
@@ -42,14 +46,16 @@ class _Header(BaseModel):
     fitted: bool
     baseline: dict[str, Any] | None = None
     dtype: Literal["float32", "float64"]
+    bounded: dict[str, Any] | None = None
 
 
 def save(model: Model, path: str | Path) -> None:
     """Write a model to one ``.safetensors`` file.
 
     The header holds kind, constructor arguments, channel names, units, sampling time, the
-    ``n_init`` of the records that the model was judged on, the linear baseline and a checksum;
-    the tensors are the weights and the scaling. The file is complete or not there at all.
+    ``n_init`` of the records that the model was judged on, whether the model is bounded and why,
+    the linear baseline and a checksum; the tensors are the weights, the scaling and where states
+    were in training. The file is complete or not there at all.
 
     Args:
         model: any model of ``sysid.MODELS``, or an ensemble of them.
@@ -84,6 +90,7 @@ def save(model: Model, path: str | Path) -> None:
         fitted=model.fitted,
         baseline=None if model.baseline is None else model.baseline.to_json(),
         dtype="float64" if "64" in str(model.dtype) else "float32",
+        bounded=asdict(model.bounded),
     )
     text = header.model_dump_json()
     tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
@@ -134,7 +141,10 @@ def load(path: str | Path) -> Model:
         _refuse_other_sizes(header.arguments, header, tensors)
         # First without memory, so that no header makes a model larger than its file.
         with torch.device("meta"), torch.random.fork_rng(devices=[]):
-            _refuse_other_shapes(SAVED[header.kind](**header.arguments), tensors)
+            empty = SAVED[header.kind](**header.arguments)
+            if header.format_version < 3:
+                _add_prior(empty, tensors)
+            _refuse_other_shapes(empty, tensors)
         with torch.random.fork_rng(devices=[]):
             model = SAVED[header.kind](**header.arguments)
         model.to(getattr(torch, header.dtype))
@@ -226,6 +236,15 @@ def _refuse_other_sizes(
             raise ValueError(f"{name} is {count} where there are {len(tensors)} tensors")
         if name in names and value != (named := len(getattr(header, names[name]))):
             raise ValueError(f"{names[name]} are {named} for {value} channels")
+
+
+def _add_prior(model: Model, tensors: dict[str, Tensor]) -> None:
+    """Complete the tensors of an older file: it expects nothing of initial states."""
+    import torch
+
+    for name, tensor in model.state_dict().items():
+        if name.endswith(_PRIOR):
+            tensors.setdefault(name, torch.zeros(tensor.shape, dtype=tensor.dtype))
 
 
 def _refuse_other_shapes(model: Model, tensors: Mapping[str, Tensor]) -> None:

@@ -28,15 +28,8 @@ if TYPE_CHECKING:
 
 Carried = tuple[Tensor, ...]
 
-_DESCRIPTION: tuple[str, ...] = (
-    "u_names",
-    "y_names",
-    "u_units",
-    "y_units",
-    "sampling_time",
-    "data_n_init",
-)
-_DESCRIPTION += ("baseline", "fitted")
+_DESCRIPTION: tuple[str, ...] = ("u_names", "y_names", "u_units", "y_units", "sampling_time")
+_DESCRIPTION += ("data_n_init", "baseline", "fitted")
 
 
 class Model(nn.Module, ABC):

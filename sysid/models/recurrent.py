@@ -142,7 +142,8 @@ class _Recurrent(StatefulModel):
         """Return the states of one layer ``(T, B, H)``, and what it ends with."""
         raise NotImplementedError
 
-    def _trajectory(self, u: Tensor, state: Tensor) -> Tensor:
+    def trajectory(self, u: Tensor, state: Tensor) -> Tensor:
+        """Return the states from the first sample to the one after the last."""
         x, parts = u.transpose(0, 1), self._pack(state)  # time first
         found = []
         for layer in range(self.num_layers):

@@ -121,6 +121,7 @@ class StateSpace(StatefulModel):
         check_count("nx", nx)
         self.nx = nx
         self.integrating = _checked_sums(integrating, nu, ny, nx)
+        self.sums = ny if integrating else 0
         self.linear_input = linear_input
         self.stable = stable
         self.hidden_sizes = tuple(hidden_sizes)
@@ -159,18 +160,15 @@ class StateSpace(StatefulModel):
 
     @torch.no_grad()
     def _fix_unseen(self) -> None:
-        """Put the networks' weights from sums, and from linear inputs, to zero."""
+        """Put the weights that do not learn to one from a sum to itself, and else to zero."""
+        of_sums = self.A.free if isinstance(self.A, Contraction) else self.A.weight
+        of_sums[:, : self.sums] = torch.eye(self.nx, self.sums)
         for net in (self.f, self.g):
             if net is not None:
                 first = weights_and_biases(net)[0][0]
                 first[:, : self.sums] = 0
                 if self.linear_input:
                     first[:, self.nx :] = 0
-
-    @property
-    def sums(self) -> int:
-        """States that are exact sums, the first ones."""
-        return self.ny if self.integrating else 0
 
     @property
     def state_size(self) -> int:
@@ -186,7 +184,8 @@ class StateSpace(StatefulModel):
         before, after = states.split([len(u), 1])
         return self._output(before, u).transpose(0, 1), (after[0],)
 
-    def _trajectory(self, u: Tensor, state: Tensor) -> Tensor:
+    def trajectory(self, u: Tensor, state: Tensor) -> Tensor:
+        """Return the states from the first sample to the one after the last."""
         return self._states(u.transpose(0, 1), state).transpose(0, 1)
 
     def _states(self, u: Tensor, state: Tensor) -> Tensor:

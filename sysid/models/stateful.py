@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sysid.data.slow_outputs import with_stand_ins
 from sysid.models import prediction
-from sysid.models.initial_state import Encoder, LearnedState, fitted_states
+from sysid.models.initial_state import Encoder, LearnedState, StatePrior, fitted_states
 from sysid.models.linearisation import Step
 from sysid.models.model import Carried, Model, check_choice, check_count
 from sysid.models.sensitivities import (
@@ -45,6 +45,7 @@ class StatefulModel(Model):
 
     batch_dim: ClassVar[int] = 0  # of the state's tensors
     state_tensors: ClassVar[int] = 1
+    sums: int = 0  # states that are exact sums, the first ones
     feedback: bool
     initial_state: str
     n_init: int
@@ -56,6 +57,7 @@ class StatefulModel(Model):
         self.learned_state = (
             LearnedState(self.state_size) if self.initial_state == "learned" else None
         )
+        self.prior = StatePrior(self.state_size, self.sums) if self.estimates_state else None
         self.encoder: Encoder | None = None
         if self.initial_state == "encoder":
             if self.n_init < 1:
@@ -277,7 +279,7 @@ class StatefulModel(Model):
             measured = torch.cat([u[:, :forced], y_before[:, :forced]], dim=-1)
             stretches.insert(0, (0, StatefulModel._forced_step, measured))
         for start, step, inputs in stretches:
-            compiled = (None, None) if self.feedback else (self._linearised, self._trajectory)
+            compiled = (None, None) if self.feedback else (self._linearised, self.trajectory)
             recurrence = Recurrence(step, lambda rows, _: rows[:, self.ny :], *compiled)
             pieces = unfold_sensitivities(
                 self, recurrence, inputs, x, dx, self.ny, block, of_weights
@@ -290,7 +292,7 @@ class StatefulModel(Model):
         """Return steps from states ``(M, state_size)`` made linear, without feedback."""
         raise NotImplementedError(f"{self.kind} must say how its step is made linear")
 
-    def _trajectory(self, u: Tensor, state: Tensor) -> Tensor:
+    def trajectory(self, u: Tensor, state: Tensor) -> Tensor:
         """Return the states from the first sample to the one after the last, without feedback.
 
         ``(batch, time + 1, state_size)`` from ``(batch, time, nu)`` and ``(batch, state_size)``.
@@ -360,12 +362,13 @@ class StatefulModel(Model):
         return (*hidden, fed_back[:, -1])
 
     @torch.no_grad()
-    def estimated_states(self, u: Tensor, y: Tensor) -> Tensor:
+    def estimated_states(self, u: Tensor, y: Tensor, prior: bool = True) -> Tensor:
         """Return the initial states that fit measured outputs best, each of its own window.
 
         Args:
             u: scaled inputs, ``(batch, T, nu)``.
             y: scaled outputs, ``(batch, T, ny)``; missing ones do not count.
+            prior: whether the states that training went through have a weight.
 
         Returns:
             ``(batch, state_size)``.
@@ -387,7 +390,8 @@ class StatefulModel(Model):
             y_hat = torch.cat([p.y_hat for p in parts], 1)
             return y_hat, torch.cat([p.jacobian for p in parts], 1)
 
-        return fitted_states(simulate, y, self.state_size)
+        expected = self.prior if prior else None
+        return fitted_states(simulate, y, expected or StatePrior(self.state_size, self.sums))
 
     def _predict(self, u: Tensor, y: Tensor, horizon: int) -> Tensor:
         if self.encoder is not None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from sysid.kernels.backends import use_backend
 from sysid.models.model import Model
+from sysid.models.stable_weights import StableLinear
 
 
 class _Row(nn.Module):
@@ -33,7 +34,7 @@ class _Row(nn.Module):
 
 
 def print_summary(model: Model) -> None:
-    """Print layers, output shapes and parameter counts of a model with torchsummary.
+    """Print layers, output shapes and parameter counts with torchsummary, and what bounds it.
 
     The totals are ``sum(p.numel() for p in model.parameters())``. Each layer stands once,
     however often it is used; the model is not changed, nor is the random stream.
@@ -64,6 +65,7 @@ def print_summary(model: Model) -> None:
             if id(leaf) not in seen and list(leaf.parameters()):
                 rows.append(_row(leaf, torch.Size([2, *_width(leaf)])))
         torchsummary.summary(nn.Sequential(*rows), tuple(example.shape[1:]), device="cpu")
+    print(model.bounded)
 
 
 def _run(model: Model, example: Tensor) -> None:
@@ -87,6 +89,6 @@ def _row(module: nn.Module, shape: torch.Size) -> _Row:
 
 
 def _width(module: nn.Module) -> list[int]:
-    if isinstance(module, nn.Linear):
+    if isinstance(module, (nn.Linear, StableLinear)):
         return [module.out_features]
     return [sum(p.numel() for p in module.parameters())]

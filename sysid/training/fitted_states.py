@@ -38,7 +38,7 @@ class FittedStates:
         """Return the states ``(records, state_size)``, with their graph to the weights."""
         found = torch.empty(0)
         for items, u, y in self._side_by_side(records):
-            state = self.model.estimated_states(u, y)
+            state = self.model.estimated_states(u, y, prior=False)
             if torch.is_grad_enabled():
                 of_state = self._jacobian(u, y, state)[..., -state.shape[1] :]
                 y_hat, _ = self.model.unfold(u, y, y.shape[1], state=state)
@@ -56,7 +56,7 @@ class FittedStates:
         """Return each state and its derivatives by the weights, ``(state_size, P)``."""
         found: dict[int, tuple[Tensor, Tensor]] = {}
         for items, u, y in self._side_by_side(records):
-            states = self.model.estimated_states(u, y)
+            states = self.model.estimated_states(u, y, prior=False)
             jacobian = self._jacobian(u, y, states)
             of_weights, of_state = jacobian.tensor_split([-states.shape[1]], dim=-1)
             moved = _least_squares(of_state, of_weights)

@@ -14,7 +14,7 @@ from sysid.data.splitting import with_complete_inputs
 from sysid.models import Model
 from sysid.models.stateful import StatefulModel
 from sysid.training.fitted_states import FittedStates
-from sysid.training.losses import Loss, scored, startable
+from sysid.training.losses import SEEN, Loss, scored, startable
 from sysid.training.objective import Objective, Stretch
 from sysid.training.settings import TrainingSettings
 
@@ -78,6 +78,15 @@ class FullSequence(Loss):
         """
         with torch.no_grad():
             return FittedStates(model, self._first_fitted).states(self.records)
+
+    def _starts(self, model: StatefulModel) -> Iterator[tuple[Tensor, Tensor]]:
+        if self.states is None:  # what a simulation is to fit is fitted in training, too
+            return
+        left = SEEN
+        for (u, _), state in zip(self.records, self.states, strict=True):
+            if left > 0:
+                yield u[None, :left], state[None]
+            left -= len(u)
 
     @property
     def steps(self) -> int:

@@ -31,6 +31,7 @@ from sysid.training.settings import TrainingSettings
 _CHUNK = 1 << 20  # samples unfolded together where everything is one batch
 _NUMBERS = 1 << 22  # of a Jacobian in memory together
 _TOGETHER = 1 << 10  # batches whose windows are located together
+SEEN = 20_000  # samples whose states are noted
 _STRETCHES = 4  # that the windows are dealt to, to go through in parallel
 
 
@@ -59,6 +60,26 @@ class Loss(ABC):
     @abstractmethod
     def steps(self) -> int:
         """Batches of an epoch."""
+
+    def note_states(self, error: float) -> None:
+        """Let the model know where its states are in training, for the fit of an initial state.
+
+        Nothing is noted where outputs are fed back, or with ``state_samples``: training then fits
+        states as a simulation does, to samples alone.
+
+        Args:
+            error: mean square of the errors.
+        """
+        model = self.model
+        if isinstance(model, StatefulModel) and model.prior is not None and not model.feedback:
+            with torch.no_grad():
+                found = [model.trajectory(u, x).flatten(0, 1) for u, x in self._starts(model)]
+            if found:
+                model.prior.note(torch.cat(found), error)
+
+    def _starts(self, model: StatefulModel) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield some inputs ``(batch, time, nu)`` and the states that they start from."""
+        yield from ()
 
     def error(self, y_hat: Tensor, y: Tensor) -> Tensor:
         """Return the weighted errors; a missing sample has none."""
@@ -188,6 +209,12 @@ class Subsequence(Loss):
     def started(self, u: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return windows in which the outputs that a simulation starts from are complete."""
         return (u, startable(self.model, y)) if self.windows.incomplete else (u, y)
+
+    def _starts(self, model: StatefulModel) -> Iterator[tuple[Tensor, Tensor]]:
+        count = max(SEEN // self.windows.length, 1)
+        every = max(len(self.windows) // count, 1)
+        u, _ = self.windows.gather(self.windows.locate(torch.arange(0, len(self.windows), every)))
+        yield u, u.new_zeros(len(u), model.state_size)
 
     def objectives(self, generator: torch.Generator) -> Iterator[Objective]:
         """Yield windows in batches; from a disk, the next batch is read meanwhile."""

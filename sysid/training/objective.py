@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import partial
 
 import numpy as np
 import scipy.linalg
@@ -110,7 +111,7 @@ class Objective(ABC):
         return total
 
 
-@cache
+@functools.cache
 def _libraries() -> ThreadpoolController:
     """Return the loaded BLAS libraries; to look for them takes longer than a small step."""
     return ThreadpoolController()

@@ -155,6 +155,7 @@ class Trainer:
                     # Its time counts for the epoch that takes its place.
                     self._retreat(self._good if self._diverged(first_loss) else self._state)
                     continue
+                self.loss.note_states(train_loss)
                 valid_loss = math.nan
                 if self.valid:
                     valid_loss = self.group.agree(self.validate() if self.group.leads else None)
