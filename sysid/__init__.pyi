@@ -22,6 +22,7 @@ from .data.scaling import Scaling as Scaling
 from .data.splitting import split_experiments as split_experiments
 from .data.splitting import split_range as split_range
 from .data.splitting import split_time as split_time
+from .data.stamps import Stamps as Stamps
 from .data.subsequences import Subsequences as Subsequences
 from .data.systems import generate as generate
 from .deploy.export import export as export

@@ -120,6 +120,8 @@ def read_dates(texts: pd.Series[Any], name: str, date_format: str | None = None)
     if _MINUTES.fullmatch(first):
         text = text.str.replace(_MINUTES, r"0:\1:\2", regex=True)
         first = "0:" + first
+    if re.fullmatch(r"\d+:\d\d:\d\d(\.\d+)?", first):
+        return _next_day(_complete(pd.to_timedelta(text, errors="coerce"), given, name))
     if _TIMED.fullmatch(first):
         return _next_day(_complete(_clock(text.str.extract(_TIMED)), given, name))
     return _dated(text, given, name)
@@ -189,7 +191,10 @@ def _clock(parts: pd.DataFrame) -> pd.Series[Any]:
     digits = parts["fraction"].fillna(parts["compact_fraction"]).fillna("0").str[:9]
     nanoseconds = _numbers(digits.str.pad(9, "right", "0"))
     whole = (hour * 3600 + minute * 60 + second).where(valid)
-    return pd.to_timedelta((whole * 10**9 + nanoseconds).astype("Int64"), unit="ns")
+    passed: pd.Series[Any] = pd.to_timedelta(
+        (whole * 10**9 + nanoseconds).astype("Int64"), unit="ns"
+    )
+    return passed
 
 
 def _next_day(clock: pd.Series[Any]) -> pd.Series[Any]:
@@ -201,32 +206,55 @@ def _next_day(clock: pd.Series[Any]) -> pd.Series[Any]:
 
 def _dated(text: pd.Series[Any], given: pd.Series[Any], name: str) -> pd.Series[Any]:
     """Read dates, with or without a time of day and a zone."""
-    parts = text.str.extract(_DATED)
-    # The pattern of the whole text: extract looks for it anywhere.
-    parts = parts.where(text.str.fullmatch(_DATED).fillna(False))
-    timed = parts["hour"].notna() | parts["compact_clock"].notna()
-    clock = _clock(parts).where(timed, pd.Timedelta(0))
-    readings = {
-        order: dates
-        for order, dates in _calendar(parts).items()
-        if not (dates.isna() & given.notna()).any()
-    }
+    first = str(text[given.notna()].iloc[0])
+    orders = _by_strptime(text, first) or _by_parts(text, name)
+    readings = [dates for dates in orders if not (dates.isna() & given.notna()).any()]
     if not readings:
-        _complete(next(iter(_calendar(parts).values())), given, name)
-    dates = next(iter(readings.values()))
-    if len(readings) > 1 and not dates.equals(readings["month first"]):
-        row = int(np.flatnonzero(np.asarray(given.notna()))[0])
-        sign = parts["sign"].dropna().iloc[0]
+        return _complete(orders[0], given, name)
+    if any(not dates.equals(readings[0]) for dates in readings):
+        found = re.search(r"\d([-/.])", first)
+        sign = found[1] if found else "/"
         raise TimeStampError(
-            f"time column {name!r} has {given.iloc[row]!r} in row {row}, and no date in it tells "
+            f"time column {name!r} has {first!r} in row "
+            f"{int(np.flatnonzero(np.asarray(given.notna()))[0])}, and no date in it tells "
             f"whether the day or the month comes first; give date_format (--date-format), like "
             f"%d{sign}%m{sign}%Y %H:%M:%S for the day first"
         )
-    return _complete(_in_one_zone(dates + clock, parts["zone"], name), given, name)
+    return readings[0]
 
 
-def _calendar(parts: pd.DataFrame) -> dict[str, pd.Series[Any]]:
-    """Return the days by each order of day and month in numbers."""
+def _by_strptime(text: pd.Series[Any], first: str) -> list[pd.Series[Any]]:
+    """Read days and months in numbers in both orders; empty where not all are written alike."""
+    found = re.fullmatch(
+        r"\d{1,2}([-/.])\d{1,2}\1(\d{4}|\d\d)( \d\d?:\d\d(:\d\d(\.\d+)?)?( ?[AP]M)?)?", first
+    )
+    if found is None:
+        return []
+    sign, year, clock, seconds, fraction, half = found.groups()
+    time = "" if clock is None else " %I:%M" if half else " %H:%M"
+    time += (":%S" if seconds else "") + (".%f" if fraction else "")
+    time += "" if half is None else half[:-2] + "%p"
+    days = (f"%d{sign}%m{sign}", f"%m{sign}%d{sign}")
+    orders = [
+        pd.to_datetime(
+            text, format=f"{day}{'%Y' if len(year) == 4 else '%y'}{time}", errors="coerce"
+        )
+        for day in days
+    ]
+    return orders if any(dates.notna().equals(text.notna()) for dates in orders) else []
+
+
+def _by_parts(text: pd.Series[Any], name: str) -> list[pd.Series[Any]]:
+    """Read dates part by part, with days before months in numbers, and after them."""
+    # The pattern of the whole text: extract looks for it anywhere.
+    parts = text.str.extract(_DATED).where(text.str.fullmatch(_DATED).fillna(False))
+    timed = parts["hour"].notna() | parts["compact_clock"].notna()
+    clock = _clock(parts).where(timed, pd.Timedelta(0))
+    return [_in_one_zone(day + clock, parts["zone"], name) for day in _calendar(parts)]
+
+
+def _calendar(parts: pd.DataFrame) -> list[pd.Series[Any]]:
+    """Return the days by both orders of day and month in numbers."""
     compact = parts["compact"]
     year = _numbers(parts["year"]).fillna(_numbers(compact.str[:4]))
     for other in ("year_last", "year_named", "year_third"):
@@ -239,15 +267,15 @@ def _calendar(parts: pd.DataFrame) -> dict[str, pd.Series[Any]]:
     words = named.fillna(parts["month"].where(month.isna()))
     month = month.fillna(pd.to_numeric(words.map(_month, na_action="ignore")).astype("Float64"))
     one, two = _numbers(parts["one"]), _numbers(parts["two"])
-    return {
-        order: pd.to_datetime(
+    return [
+        pd.to_datetime(
             pd.DataFrame({"year": year, "month": month.fillna(m), "day": day.fillna(d)}).astype(
                 "Float64"
             ),
             errors="coerce",
         ).astype("datetime64[ns]")
-        for order, m, d in (("day first", two, one), ("month first", one, two))
-    }
+        for m, d in ((two, one), (one, two))
+    ]
 
 
 def _month(word: object) -> int | None:

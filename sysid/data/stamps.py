@@ -16,7 +16,8 @@ from sysid.data.reading import Reading
 from sysid.data.time_names import unit_in, unit_of, unit_seconds, words_of
 
 _TOLERANCE = 0.01  # of a step, by which it may differ from the others
-_YEAR = 365.25 * 86400
+_DAY = 86400
+_YEAR = 365.25 * _DAY
 _EPOCH = (20 * _YEAR, 130 * _YEAR)  # 1990 to 2100, in seconds since 1970
 _SERIALS = {  # days since 1899-12-30 and since the year 0, from 1990 to 2100
     "a spreadsheet's serial days": (32_874, 73_051),
@@ -50,7 +51,8 @@ class Stamps:
         """Return the stamps of a record that starts so many seconds later."""
         if isinstance(self.start, pd.Timestamp):
             return replace(self, start=self.column(2, seconds)[1])
-        return replace(self, start=self._numbers(2, seconds)[1].item())
+        start = self._numbers(2, seconds)[1].item()
+        return replace(self, start=start % _DAY if self.unit == "clock" else start)
 
     def column(self, count: int, sampling_time: float) -> Any:
         """Return the stamps of ``count`` samples as dates, numbers or texts."""
@@ -70,7 +72,7 @@ class Stamps:
         start: int | float = self.start  # type: ignore[assignment]  # a date has its own way
         if isinstance(start, int) and np.all(np.abs(passed - whole) <= 1e-6 * max(step, 1)):
             return np.asarray(start + whole.astype(np.int64))
-        return np.asarray(start + passed)
+        return _as_printed(start, step, start + passed)
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ def time_column(
     df: pd.DataFrame, name: str, unit: str | None = None, reading: Reading | None = None
 ) -> TimeColumn:
     """Read a column of time stamps with what is needed to write them back; see ``seconds_of``."""
-    series = series_of(df, name)
+    given = series = series_of(df, name)
     date_format = None if reading is None else reading.date_format
     if pd.api.types.is_object_dtype(series) or pd.api.types.is_string_dtype(series):
         numbers = pd.to_numeric(series, errors="coerce")
@@ -140,12 +142,12 @@ def time_column(
         if len(texts) and not date_format:
             _refuse_mixed(series, int(texts[0]), name)
         series = read_dates(series, name, date_format) if len(texts) or date_format else numbers
-    elif date_format is not None and not pd.api.types.is_datetime64_any_dtype(series):
-        series = read_dates(series.astype("Int64").astype(str), name, date_format)
+    elif date_format is not None and pd.api.types.is_integer_dtype(series):
+        series = read_dates(series.astype(str), name, date_format)
     if has_dates(series):
         return _of_dates(series, name)
     if pd.api.types.is_timedelta64_dtype(series):
-        return _of_durations(series, name)
+        return _of_durations(series, given, name)
     return _of_numbers(series, name, unit)
 
 
@@ -171,15 +173,13 @@ def _of_dates(dates: pd.Series[Any], name: str) -> TimeColumn:
     return TimeColumn(passed, _quantum(passed), Stamps(start, "date", name))
 
 
-def _of_durations(durations: pd.Series[Any], name: str) -> TimeColumn:
+def _of_durations(durations: pd.Series[Any], texts: pd.Series[Any], name: str) -> TimeColumn:
     seconds = np.asarray(durations.dt.total_seconds(), dtype=np.float64)
-    start = float(_first(seconds, name))
-    day = 86400
-    turns = bool(np.nanmax(seconds) >= day > start)
+    start = _first(seconds, name)
+    hours = texts.astype(str).str.extract(r"^\s*(\d+):")[0].astype(float)
+    unit = "clock" if hours.notna().any() and hours.max() < 24 else "elapsed"
     passed = seconds - start
-    return TimeColumn(
-        passed, _quantum(passed), Stamps(start, "clock" if turns else "elapsed", name)
-    )
+    return TimeColumn(passed, _quantum(passed), Stamps(start, unit, name))
 
 
 def _of_numbers(series: pd.Series[Any], name: str, unit: str | None) -> TimeColumn:
@@ -199,6 +199,14 @@ def _of_numbers(series: pd.Series[Any], name: str, unit: str | None) -> TimeColu
     unit, assumed = _unit(values, name, unit)
     factor = unit_seconds(unit, name)
     return TimeColumn(passed * factor, quantum * factor, Stamps(start, unit, name), assumed)
+
+
+def _as_printed(start: float, step: float, values: Array) -> Array:
+    """Return multiples of a decimal step as the decimals that they are: 0.3, not 3 * 0.1."""
+    for digits in range(10):
+        if round(start, digits) == start and abs(round(step, digits) - step) <= 1e-12 * step:
+            return np.round(values, digits)
+    return values
 
 
 def _first(values: Array, name: str) -> float:
@@ -254,7 +262,7 @@ def _whole_seconds(days: Array) -> bool:
     if len(days) < 2:
         return False
     step = abs(float(days[-1] - days[0])) / (len(days) - 1)
-    return step > 0 and not _is_round(step, 1e-4) and _is_round(step * 86400, 1e-3)
+    return step > 0 and not _is_round(step, 1e-4) and _is_round(step * _DAY, 1e-3)
 
 
 def _is_round(number: float, tolerance: float) -> bool:
@@ -313,7 +321,7 @@ def _clock_texts(seconds: NDArray[Any], unit: str) -> list[str]:
     """Return times of day, or hours, minutes and seconds that have passed."""
     microseconds = np.rint(np.asarray(seconds, dtype=np.float64) * 1e6).astype(np.int64)
     if unit == "clock":
-        microseconds %= 86_400_000_000
+        microseconds %= _DAY * 1_000_000
     whole, rest = np.divmod(microseconds, 1_000_000)
     digits = 0 if not rest.any() else 3 if not (rest % 1000).any() else 6
     return [
@@ -354,7 +362,7 @@ def uniform_step(t: Array, name: str, quantum: float = 0.0) -> float:
 
 def _plain(step: float, uncertainty: float) -> float:
     """Return the step with the fewest digits that the rounding of the stamps leaves possible."""
-    if not 0 < uncertainty < 1e-3 * step:
+    if not 0 < uncertainty < _TOLERANCE * step:
         return step
     rounded = (float(f"{step:.{digits}g}") for digits in (1, 2, 3))
     return next((r for r in rounded if abs(r - step) <= uncertainty), step)

@@ -97,7 +97,7 @@ def _by_name(
         if fault is not None:
             raise fault
         return None
-    if backwards := [c for c in columns if np.median(np.diff(c.seconds)[:1000]) < 0]:
+    if backwards := [c for c in columns if _runs_back(c)]:
         return backwards[0]
     if not steps:
         return columns[0]
@@ -210,3 +210,9 @@ def _is_counter(name: str, column: TimeColumn) -> bool:
     if COUNTERS.intersection(words_of(name)):
         return True
     return column.stamps.unit == "s" and bool(np.all(np.abs(np.diff(column.seconds)) == 1))
+
+
+def _runs_back(column: TimeColumn) -> bool:
+    """Return whether a column is written newest first."""
+    steps = np.diff(column.seconds)
+    return bool(len(steps)) and bool(np.median(steps) < 0)

@@ -174,7 +174,8 @@ def _parts(name: str) -> tuple[str, str | None]:
     found = re.fullmatch(r"(.*?)\s*[\[({<]\s*([^\])}>]*?)\s*[\])}>]?\s*", name)
     if found is None:
         found = re.fullmatch(r"(.+?)\s*(?:[/,;:|]|\s-)\s*([^/,;:|]+)", name)
-        if found and unit_in(found[2]) not in SECONDS:  # a path: vehicle/time
+        timed = found and {"t", *_NAMES}.intersection(words_of(found[1]))
+        if found and not timed and unit_in(found[2]) not in SECONDS:  # a path: vehicle/time
             return name.replace("/", " "), None
     return (found[1], found[2]) if found else (name, None)
 

@@ -15,7 +15,7 @@ from sysid.kernels.functions import network
 from sysid.models import linearisation
 from sysid.models.arx import fit_scaled_arx
 from sysid.models.ffn import layers, weights_and_biases
-from sysid.models.initial_state import fitted_states
+from sysid.models.initial_state import StatePrior, fitted_states
 from sysid.models.linearisation import Step
 from sysid.models.model import Carried, GapTolerant, Model
 from sysid.models.sensitivities import Block, Recurrence, unfold_sensitivities, weight_count
@@ -96,9 +96,9 @@ class NARX(GapTolerant, Model):
             self._refuse_unbounded()
         self.linear_path: nn.Linear | StableLags | None = None
         if linear:
-            self.linear_path = nn.Linear(width, ny, bias=False)
-            if stable and na:
-                self.linear_path = StableLags(self._pulled_in(self.linear_path.weight), na)
+            path = nn.Linear(width, ny, bias=False)
+            bounded = stable and na > 0
+            self.linear_path = StableLags(self._pulled_in(path.weight), na) if bounded else path
 
     def _refuse_unbounded(self) -> None:
         if not self.hidden_sizes:
@@ -301,7 +301,7 @@ class NARX(GapTolerant, Model):
                 torch.cat([by_start, *(p.jacobian for p in parts)], 1),
             )
 
-        change = fitted_states(simulate, y[None, n - na :], start.shape[1])
+        change = fitted_states(simulate, y[None, n - na :], StatePrior(start.shape[1]))
         return torch.cat([guess[0, : n - na], simulate(change)[0][0]])
 
     def _predict(self, u: Tensor, y: Tensor, horizon: int) -> Tensor:

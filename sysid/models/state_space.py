@@ -135,9 +135,9 @@ class StateSpace(StatefulModel):
         if stable and (self.hidden_sizes or g_sizes):
             refuse_unbounded_activation(activation)
         transition = 0.9 * torch.eye(nx)
-        self.A: nn.Linear | Contraction = nn.Linear(nx, nx, bias=not self.hidden_sizes)
-        if stable:
-            self.A = Contraction(transition, self.sums, bias=not self.hidden_sizes)
+        free = nn.Linear(nx, nx, bias=not self.hidden_sizes)
+        bounded = Contraction(transition, self.sums, bias=not self.hidden_sizes) if stable else None
+        self.A: nn.Linear | Contraction = bounded or free
         self.B = nn.Linear(nu, nx, bias=False) if nu else None
         self.C = nn.Linear(nx, ny, bias=not g_sizes)
         self.D = nn.Linear(nu, ny, bias=False) if nu and feedthrough else None
