@@ -391,6 +391,15 @@ def test_date_and_time_in_two_columns_are_joined(time: str | None, tmp_path: Pat
     assert record.to_frame()["Time"].iloc[-1] == dates[-1]
 
 
+def test_the_format_of_days_leaves_a_column_of_times_alone(tmp_path: Path, caplog: Any) -> None:
+    path = table(tmp_path, Datum=["01.02.2026"] * N, Uhrzeit=written("%H:%M", "min", "2026-02-01"))
+    assert read(path).sampling_time == 60.0
+    assert "comes first" in caplog.text
+    assert "column 'Uhrzeit' is taken for time without it" in caplog.text
+    record = read(path, date_format="%d.%m.%Y")
+    assert record.to_frame()["Uhrzeit"].iloc[1] == pd.Timestamp("2026-02-01 00:01")
+
+
 def test_a_file_of_dates_and_little_else_is_data(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(
         "Datum;Uhrzeit;u\n29.09.2020;21:00:00;1\n29.09.2020;21:00:01;2\n"

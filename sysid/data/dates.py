@@ -35,6 +35,7 @@ _DATED = re.compile(
 )
 _TIMED = re.compile(rf"\s*(?:{_CLOCK})\s*", re.VERBOSE)
 _MINUTES = re.compile(r"\s*(\d+):(\d\d[.,]\d+)\s*")  # as a spreadsheet shows mm:ss.0
+_DAYS = re.compile("%[dDjUWVFxcAau]")  # the codes of strptime that tell a day
 _ZONES = {
     zone: hours
     for hours, zones in {
@@ -102,12 +103,14 @@ def read_dates(texts: pd.Series[Any], name: str, date_format: str | None = None)
     """
     filled = texts.notna() & (texts.astype(str).str.strip() != "")
     given = texts.where(filled, None)
-    if date_format is not None:
-        return _by_format(given, name, date_format)
     if not filled.any():
         return pd.to_datetime(given)
     text = given.astype("string").str.strip()
     first = str(text[filled].iloc[0])
+    # The format of days leaves the times of day in a column of their own to the rules.
+    days_alone = date_format and _DAYS.search(date_format) and _TIMED.fullmatch(first)
+    if date_format is not None and not days_alone:
+        return _by_format(given, name, date_format)
     if _is_plain(first):
         dates = pd.to_datetime(text, format="ISO8601", errors="coerce", utc=True)
         if (
@@ -127,17 +130,6 @@ def read_dates(texts: pd.Series[Any], name: str, date_format: str | None = None)
     return _dated(text, given, name)
 
 
-def has_dates(series: pd.Series[Any]) -> bool:
-    """Return whether a series of ``read_dates`` holds dates and not durations."""
-    return bool(pd.api.types.is_datetime64_any_dtype(series))
-
-
-def only_days(dates: pd.Series[Any]) -> bool:
-    """Return whether all dates are without a time of day."""
-    known = dates.dropna()
-    return bool(len(known)) and bool((known == known.dt.normalize()).all())
-
-
 def _is_plain(text: str) -> bool:
     return re.match(r"\d{4}-\d\d-\d\d(?:$|[T ]\d\d:\d\d)", text) is not None
 
@@ -146,7 +138,6 @@ def _by_format(given: pd.Series[Any], name: str, date_format: str) -> pd.Series[
     """Read texts as ``date_format`` says."""
     zoned = "%z" in date_format or "%Z" in date_format
     try:
-        # A decimal comma of the seconds is read as the point that %f stands behind.
         dates = pd.to_datetime(given, format=date_format, errors="coerce", utc=zoned)
     except ValueError as error:
         raise TimeStampError(
@@ -158,7 +149,7 @@ def _by_format(given: pd.Series[Any], name: str, date_format: str) -> pd.Series[
             f"time column {name!r} has {reprlib.repr(given.iloc[bad[0]])} in row {bad[0]}, which "
             f"is not written as date_format {date_format!r} says"
         )
-    if re.search(r"%[dDjUWVFxcAau]", date_format):
+    if _DAYS.search(date_format):
         return dates
     return _next_day(dates - dates.dt.normalize())
 
@@ -201,7 +192,8 @@ def _next_day(clock: pd.Series[Any]) -> pd.Series[Any]:
     """Add a day wherever a time of day starts again after midnight."""
     seconds = clock.dt.total_seconds()
     again = (seconds.ffill().diff() < -_DAY / 2) & (seconds < _DAY)
-    return clock + pd.to_timedelta(again.cumsum(), unit="D")
+    continued: pd.Series[Any] = clock + pd.to_timedelta(again.cumsum(), unit="D")
+    return continued
 
 
 def _dated(text: pd.Series[Any], given: pd.Series[Any], name: str) -> pd.Series[Any]:

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sysid.data.columns import Array, column, series_of
-from sysid.data.dates import has_dates, read_dates
+from sysid.data.dates import read_dates
 from sysid.data.errors import TimeStampError
 from sysid.data.reading import Reading
 from sysid.data.time_names import unit_in, unit_of, unit_seconds, words_of
@@ -144,7 +144,7 @@ def time_column(
         series = read_dates(series, name, date_format) if len(texts) or date_format else numbers
     elif date_format is not None and pd.api.types.is_integer_dtype(series):
         series = read_dates(series.astype(str), name, date_format)
-    if has_dates(series):
+    if pd.api.types.is_datetime64_any_dtype(series):
         return _of_dates(series, name)
     if pd.api.types.is_timedelta64_dtype(series):
         return _of_durations(series, given, name)
@@ -363,7 +363,7 @@ def uniform_step(t: Array, name: str, quantum: float = 0.0) -> float:
 def _plain(step: float, uncertainty: float) -> float:
     """Return the step with the fewest digits that the rounding of the stamps leaves possible."""
     if not 0 < uncertainty < _TOLERANCE * step:
-        return step
+        uncertainty = 1e-9 * step  # the rounding of float64, with room to spare
     rounded = (float(f"{step:.{digits}g}") for digits in (1, 2, 3))
     return next((r for r in rounded if abs(r - step) <= uncertainty), step)
 

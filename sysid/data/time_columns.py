@@ -102,6 +102,8 @@ def _by_name(
     if not steps:
         return columns[0]
     chosen, step = steps[0]
+    if fault is not None:
+        _LOG.warning("%s; column %r is taken for time without it", fault, chosen.name)
     for other, other_step in steps[1:]:
         if abs(other_step - step) > 0.01 * step:
             raise TimeStampError(

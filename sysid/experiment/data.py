@@ -352,7 +352,8 @@ def advise(
                     "",
                     str(error),
                     "A discrete-time model holds for one, constant sampling time.",
-                    "Choose the right column with --time, or give --sampling-time.",
+                    "Mend the stamps, choose the right column with --time, or ignore them with "
+                    "--time none and --sampling-time.",
                 )
             )
             return records
