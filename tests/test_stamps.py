@@ -247,6 +247,7 @@ def test_a_leading_column_that_rises_evenly_is_time(tmp_path: Path, caplog: Any)
 @pytest.mark.parametrize(
     ("name", "values"),
     [
+        ("Position (mm)", 1.5 * K), ("s [m]", 0.5 * K), ("hour", K // 4), ("minute", 15 * (K % 4)),
         ("k", K), ("index", K), ("Sample", 1 + K), ("row", K), ("Unnamed: 0", K), ("seq", 2 * K),
         ("Temperature", np.cos(K)), ("thyme", K**2), ("time_constant", np.full(N, 0.3)),
         ("runtime_pump", np.sqrt(K)), ("ramp [V]", 0.1 * K), ("clock", K % 2), ("T", np.sqrt(K)),

@@ -48,14 +48,23 @@ class Stamps:
     name: str = "t"
 
     def after(self, seconds: float) -> Stamps:
-        """Return the stamps of a record that starts so many seconds later."""
+        """Return the stamps of a record that starts later.
+
+        Args:
+            seconds: how much later.
+        """
         if isinstance(self.start, pd.Timestamp):
             return replace(self, start=self.column(2, seconds)[1])
         start = self._numbers(2, seconds)[1].item()
         return replace(self, start=start % _DAY if self.unit == "clock" else start)
 
     def column(self, count: int, sampling_time: float) -> Any:
-        """Return the stamps of ``count`` samples as dates, numbers or texts."""
+        """Return the stamps of the samples as dates, numbers or texts.
+
+        Args:
+            count: number of samples.
+            sampling_time: seconds between them.
+        """
         if isinstance(self.start, pd.Timestamp):
             # In whole microseconds where these are fine enough: nanoseconds since long ago
             # would show the rounding of float64.
@@ -72,7 +81,7 @@ class Stamps:
         start: int | float = self.start  # type: ignore[assignment]  # a date has its own way
         if isinstance(start, int) and np.all(np.abs(passed - whole) <= 1e-6 * max(step, 1)):
             return np.asarray(start + whole.astype(np.int64))
-        return _as_printed(start, step, start + passed)
+        return _as_printed(start, step, np.asarray(start + passed, dtype=np.float64))
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ _NAMES = _set(
     "recordtime"
 )
 _DOUBTFUL = _set("clock epoch ts utc hora heure tempo tid aika runtime")
+# In the singular they are parts of a date, one column each.
 _SINGULAR = _set("second minute hour day sekunde stunde tag seconde segundo")
 _QUALIFIERS = _set(
     "elapsed total relative rel abs absolute system sys local utc gmt cet cest mez mesz est "
@@ -149,7 +150,7 @@ def rank(name: str, unit: str = "") -> Rank:
     if set(words) & _DOUBTFUL:
         return Rank.NONE if others or foreign else Rank.LIKELY
     if not others and any(w in SECONDS and len(w) > 1 and w != "min" for w in words):
-        return Rank.LIKELY if set(words) <= _SINGULAR else Rank.CERTAIN
+        return Rank.NONE if set(words) <= _SINGULAR else Rank.CERTAIN
     return Rank.NONE
 
 
@@ -186,7 +187,10 @@ def unit_in(text: str) -> str | None:
     if units := [w for w in words if w in SECONDS and (len(w) > 1 or len(words) == 1)]:
         number = re.match(r"\s*\d*\.?\d+\s*", text)
         return text.strip().lower() if number else units[-1] if len(set(units)) == 1 else None
-    if not words or all(w in _NAMES | _QUALIFIERS | _DOUBTFUL or w.isdigit() for w in words):
+    known = words not in (["m"], ["mm"], ["x"], ["y"])  # metres; as mm in hh:mm:ss, minutes
+    if not words or (
+        known and all(w in _NAMES | _QUALIFIERS | _DOUBTFUL or w.isdigit() for w in words)
+    ):
         return None
     return text.strip()
 
