@@ -187,10 +187,9 @@ def unit_in(text: str) -> str | None:
     if units := [w for w in words if w in SECONDS and (len(w) > 1 or len(words) == 1)]:
         number = re.match(r"\s*\d*\.?\d+\s*", text)
         return text.strip().lower() if number else units[-1] if len(set(units)) == 1 else None
-    known = words not in (["m"], ["mm"], ["x"], ["y"])  # metres; as mm in hh:mm:ss, minutes
-    if not words or (
-        known and all(w in _NAMES | _QUALIFIERS | _DOUBTFUL or w.isdigit() for w in words)
-    ):
+    known = _NAMES | _QUALIFIERS | _DOUBTFUL
+    of_length = words in (["m"], ["mm"])  # which mean months and minutes in hh:mm:ss
+    if all(w in known or w.isdigit() for w in words) and not of_length:
         return None
     return text.strip()
 
