@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sysid.data.errors import shown
+from sysid.data.cells import measured
 
 Array = NDArray[np.float64]
 
@@ -56,6 +57,8 @@ def series_of(df: pd.DataFrame, name: str) -> pd.Series[Any]:
 
 def _advice(value: object) -> str:
     """Return what to do about a value that is not a number."""
+    if isinstance(value, str) and measured(value):
+        return "write its numbers without units, or all of them with the same"
     if isinstance(value, str) and re.search(r"\d[., '\u00a0\u202f]\d", value):
         return "write numbers with one kind of decimal sign and without separators"
     return "leave a missing sample empty"

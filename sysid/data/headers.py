@@ -175,7 +175,9 @@ def _is_usual(name: str) -> bool:
 
 
 def _plain(units: Sequence[str]) -> list[str]:
-    return ["" if u in ("-", "1") else u.strip("[]() ") for u in units]
+    """Return units without brackets; the key of a line of units is none."""
+    keys = ("-", "1", "unit", "units", "[unit]")
+    return ["" if u.lower() in keys else u.strip("[]() ") for u in units]
 
 
 def _of_comments(

@@ -109,9 +109,9 @@ def _separator(lines: Lines, kept: Counts) -> tuple[str, int, int]:
             continue
         probes = _spread(kept[counts == usual][1:], _PROBES)
         texts = lines.begin_with_letters()
-        if len(texts) and texts[-1] > probes[0]:
+        if len(probes) < _PROBES or (len(texts) and texts[-1] > probes[0]):
             continue
-        if len(probes) == _PROBES and _values(lines, probes, delimiter) == 1:
+        if _values(lines, probes, delimiter) == 1:
             return delimiter, usual, int(kept[0])
     return _by_runs(lines, kept, present)
 
@@ -185,6 +185,11 @@ def _first_data(
             continue
         if not named and _counts_up(row, following):
             return int(regular[at + 1])
+        if not named and at == 0 and list(row) == [str(i) for i in range(max(2, len(row)))]:
+            raise ValueError(
+                f"line {regular[0] + 1} holds {', '.join(row[:3])}, which may be names or the "
+                f"first data; give header={regular[0] + 1} if it has the names, or header=0"
+            )
         return _with_gaps(lines, delimiter, regular, at, kinds)
     if named:
         return int(regular[0]) if len(regular) else len(lines)

@@ -138,6 +138,8 @@ def _separators(block: NDArray[np.uint8], delimiter: str) -> Mask:
     found: Mask
     if delimiter == BLANKS:
         found = ~np.isin(block, np.frombuffer(b" \t\n", np.uint8))
+        if (quotes := block == ord('"')).any():
+            found |= ((np.cumsum(quotes, dtype=np.uint8) & 1) == 1) & (block != ord("\n"))
         found[1:] &= ~found[:-1]
         return found
     found = block == ord(delimiter)
@@ -153,7 +155,7 @@ def _separators(block: NDArray[np.uint8], delimiter: str) -> Mask:
 def split(line: str, delimiter: str) -> list[str]:
     """Return the fields of a line without blanks around them, and without quotes."""
     if delimiter == BLANKS:
-        return [f.strip('"') for f in line.split()]
+        return [f.strip('"') for f in re.findall(r'"[^"]*"|\S+', line)]
     row = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])
     return [f.strip() for f in row]
 

@@ -148,22 +148,29 @@ def refuse_long_form(load: Load, names: Sequence[str], kinds: Sequence[str]) -> 
         names: the columns.
         kinds: what each of them holds.
     """
-    texts = [n for n, kind in zip(names, kinds, strict=True) if kind == "text"]
+    texts = [
+        n
+        for n, kind in zip(names, kinds, strict=True)
+        if kind == "text" or (kind == "number" and _TAG.fullmatch(n))
+    ]
     values = [n for n, kind in zip(names, kinds, strict=True) if kind == "number"]
     stamps = time_like(names, kinds)
     values = [n for n in values if n not in stamps] or values
-    for tag in (n for n in texts if n not in stamps):
-        words = load([tag])[tag].dropna().astype(str).str.strip()
+    texts = [n for n in texts if n not in stamps]
+    frame = load([*texts, *stamps]) if texts else pd.DataFrame()
+    for tag in texts:
+        words = frame[tag].dropna().astype(str).str.strip()
         words = words[~words.str.fullmatch(_CONTROL)]
         tags = list(dict.fromkeys(words))
         if not 2 <= len(tags) <= min(_MOST_TAGS, len(words) // 2):
             continue
-        clock = _clock_of_tags(load, tag, stamps)
-        named = [n for n in values if _VALUE.fullmatch(n)]
-        by_names = bool(_TAG.fullmatch(tag.strip("_ "))) and (bool(named) or len(values) == 1)
-        in_turn = len(values) == 1 and (words.to_numpy()[1:] != words.to_numpy()[:-1]).mean() > 0.5
+        clock = _clock_of_tags(frame, tag, stamps)
+        others = [n for n in values if n != tag]
+        named = [n for n in others if _VALUE.fullmatch(n)]
+        by_names = bool(_TAG.fullmatch(tag.strip("_ "))) and (bool(named) or len(others) == 1)
+        in_turn = len(others) == 1 and (words.to_numpy()[1:] != words.to_numpy()[:-1]).mean() > 0.5
         if clock or by_names or in_turn:
-            value = (named or [n for n in values if n != clock] or values)[0]
+            value = (named or [n for n in others if n != clock] or values)[0]
             shown = ", ".join(map(repr, tags[:4])) + (", ..." if len(tags) > 4 else "")
             raise ValueError(
                 f"the table is in long form: column {tag!r} names the signal of each row, {shown}; "
@@ -171,10 +178,9 @@ def refuse_long_form(load: Load, names: Sequence[str], kinds: Sequence[str]) -> 
             )
 
 
-def _clock_of_tags(load: Load, tag: str, stamps: Sequence[str]) -> str | None:
+def _clock_of_tags(frame: pd.DataFrame, tag: str, stamps: Sequence[str]) -> str | None:
     """Return the time column whose stamps repeat, but not within a tag."""
     for name in stamps:
-        frame = load([tag, name])
         again = frame[name].duplicated().mean() > 0.1
         if again and _varies(frame[name]) and not frame.duplicated([tag, name]).any():
             return name

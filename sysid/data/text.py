@@ -75,7 +75,7 @@ def _table(form: Plain, layout: Layout, reading: Reading) -> Table:
     def load(asked: Sequence[str]) -> pd.DataFrame:
         frame = _read(*checked(), layout, names, asked, units)
         for name, (start, step) in form.counters.items():
-            if name in frame:
+            if name in frame and pd.api.types.is_numeric_dtype(frame[name]):
                 frame[name] = start + step * frame[name]
         return frame
 
