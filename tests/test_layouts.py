@@ -583,7 +583,9 @@ LONG = {
     "InfluxDB without annotations": (
         influx(1, INFLUX.splitlines()[-1] + "\n"), "_field,_value", "_value", "_time", 1.0,
     ),
-    "Grafana": (one_by_one("{n};{s};{v}", "Series;Time;Value"), "Series,Value", "Value", "Time", 1.0),
+    "Grafana": (
+        one_by_one("{n};{s};{v}", "Series;Time;Value"), "Series,Value", "Value", "Time", 1.0,
+    ),
     "tags in turn": (in_turn("{s},{n},{v}", "time,tag,value"), "tag,value", "value", "time", 1.0),
     "other words": (in_turn("{s};{n};{v}", "when;what;how much"), "what,how much", "how much",
                     "when", 1.0),
@@ -642,16 +644,22 @@ def test_a_tag_that_is_not_asked_for_adds_no_samples(tmp_path: Path) -> None:
     np.testing.assert_array_equal(record.y[:, 0], range(5))
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "t,u1,y1,mode\n" + "".join(f"{k},{k % 3},{k},{('auto', 'hand')[k // 50 % 2]}\n" for k in range(200)),
-        "t,u1,y1,alarm\n" + "".join(f"{k},{k % 3},{k},{'high' if k % 7 == 0 else 'ok'}\n" for k in range(200)),
-        "date,u1,y1,operator\n" + "".join(f"{s},1,2,{('A', 'B')[k % 2]}\n" for k, s in enumerate(STAMPS)),
-        "u1,y1,quality\n" + "".join(f"{k},{k},{('good', 'bad')[k % 2]}\n" for k in range(200)),
-        "t,y1,quality\n" + "".join(f"{k},{k},{('good', 'bad')[k // 9 % 2]}\n" for k in range(200)),
-    ],
-)  # fmt: skip
+STATES = {
+    "mode": "t,u1,y1,mode\n"
+    + "".join(f"{k},{k % 3},{k},{('auto', 'hand')[k // 50 % 2]}\n" for k in range(200)),
+    "alarm": "t,u1,y1,alarm\n"
+    + "".join(f"{k},{k % 3},{k},{'high' if k % 7 == 0 else 'ok'}\n" for k in range(200)),
+    "operator": "date,u1,y1,operator\n"
+    + "".join(f"{s},1,2,{('A', 'B')[k % 2]}\n" for k, s in enumerate(STAMPS)),
+    "quality": "u1,y1,quality\n"
+    + "".join(f"{k},{k},{('good', 'bad')[k % 2]}\n" for k in range(200)),
+    "quality of one": "t,y1,quality\n"
+    + "".join(f"{k},{k},{('good', 'bad')[k // 9 % 2]}\n" for k in range(200)),
+    "a number called channel": "t,y1,channel\n" + "".join(f"{k},{k},3\n" for k in range(200)),
+}
+
+
+@pytest.mark.parametrize("text", STATES.values(), ids=STATES)
 def test_a_column_of_states_is_no_long_form(text: str, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(text)
     assert len(read(tmp_path / "a.csv")) >= 200
@@ -683,7 +691,8 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
         "line 21 must have one Delta_X for all channels, got 0.01, 0.02",
     ),
     "X columns that differ": (
-        lvm("Multi").replace("\t0.0300\t", "\t0.0350\t"), NAMED, "the same times, they differ in row 3"
+        lvm("Multi").replace("\t0.0300\t", "\t0.0350\t"), NAMED,
+        "the same times, they differ in row 3",
     ),
     "an X column that is empty": (
         lvm("No"), NAMED | {"time": "X_Value"}, "leave time out, as Delta_X tells it"
@@ -791,7 +800,8 @@ def test_names_with_commas_are_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "raw"),
     [
-        ("a.xlsx", b"PK\x03\x04"), ("a.json", b"{}"), ("a.bin", b"\x00\x01\x02"), ("a", b"\x89HDF\0"),
+        ("a.xlsx", b"PK\x03\x04"), ("a.json", b"{}"), ("a.bin", b"\x00\x01\x02"),
+        ("a", b"\x89HDF\0"),
         ("a.mat.gz", gzip.compress(b"x")), ("a.pkl", b"\x80\x04."), ("a.png", b"\x89PNG"),
     ],
 )  # fmt: skip

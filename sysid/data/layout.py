@@ -72,7 +72,7 @@ def find_layout(lines: Lines, header: int | None = None, skip_rows: int = 0) -> 
     regular = kept[lines.fields(delimiter)[kept] == fields]
     body = regular[np.searchsorted(regular, start) :]
     kinds = _kinds(lines, delimiter, fields, _spread(body[len(body) // 3 :], _ROWS))
-    first = _first_data(lines, delimiter, kinds, regular, header is not None)
+    first = _first_data(lines, delimiter, kinds, regular, int(kept[0]), header is not None)
     if header is None:
         first = _main_part(lines, delimiter, kinds, kept, first, start)
     found = find_header(lines, delimiter, kinds, first, header, skip_rows)
@@ -173,9 +173,9 @@ def is_data(row: Sequence[str], kinds: Sequence[str]) -> bool:
 
 
 def _first_data(
-    lines: Lines, delimiter: str, kinds: list[str], regular: Counts, named: bool
+    lines: Lines, delimiter: str, kinds: list[str], regular: Counts, top: int, named: bool
 ) -> int:
-    """Return the line with the first data."""
+    """Return the line with the first data; ``top`` is the first line that is no comment."""
     rows = (lines.split(i, delimiter) for i in regular)
     for at, row in enumerate(rows):
         if not is_data(row, kinds) or all(map(is_missing, row)):
@@ -185,7 +185,11 @@ def _first_data(
             continue
         if not named and _counts_up(row, following):
             return int(regular[at + 1])
-        if not named and at == 0 and list(row) == [str(i) for i in range(max(2, len(row)))]:
+        if (
+            not named
+            and regular[at] == top
+            and list(row) == [str(i) for i in range(max(2, len(row)))]
+        ):
             raise ValueError(
                 f"line {regular[0] + 1} holds {', '.join(row[:3])}, which may be names or the "
                 f"first data; give header={regular[0] + 1} if it has the names, or header=0"
