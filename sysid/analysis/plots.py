@@ -24,6 +24,8 @@ SERIES = (SIMULATED, "#54a24b", "#b279a2", "#e45756", "#72b7b2", "#9d755d")
 
 _PIXELS = 1500  # pairs of points a line keeps
 _LEVELS = (0.05, 0.25, 0.75, 0.95)
+_MOST = 12  # channels of a figure: of more, the first are drawn
+_STEPPED = 6  # inputs and outputs of step responses
 
 
 def simulation(
@@ -78,7 +80,7 @@ def fit_against_horizon(scores: pd.DataFrame) -> Figure:
         scores: a table of ``compare``; the mean is left out, and several records are averaged.
     """
     shown = scores[~scores["model"].str.fullmatch("mean( of .*)?")]
-    outputs = list(dict.fromkeys(shown["output"]))
+    outputs = list(dict.fromkeys(shown["output"]))[:_MOST]
     figure = Figure(figsize=(6, 3.2 * len(outputs) + 0.2), layout="constrained")
     for axes, output in zip(_column(figure, len(outputs)), outputs, strict=True):
         for i, (model, rows) in enumerate(
@@ -103,7 +105,7 @@ def fit_against_horizon(scores: pd.DataFrame) -> Figure:
 def residual_correlation(analysis: ResidualAnalysis) -> Figure:
     """Draw each correlation of a residual analysis over the lag, with its band."""
     table = analysis.correlations
-    groups = list(table.groupby(["test", "output", "input"], sort=False))
+    groups = list(table.groupby(["test", "output", "input"], sort=False))[: 2 * _MOST]
     rows = max(1, -(-len(groups) // 2))
     height = 2.3 * rows + 0.2
     # Margins in inches: to measure the text of many axes takes seconds.
@@ -161,8 +163,9 @@ def learning_curve(history: pd.DataFrame) -> Figure:
 def scatter(record: Record, y_hat: Array, n_init: int = 0) -> Figure:
     """Draw simulated over measured; many samples as a density, a perfect model as the line."""
     _check(record, y_hat)
-    figure = Figure(figsize=(6, 4 * record.ny + 0.2), layout="constrained")
-    for i, axes in enumerate(_column(figure, record.ny)):
+    shown = min(record.ny, _MOST)
+    figure = Figure(figsize=(6, 4 * shown + 0.2), layout="constrained")
+    for i, axes in enumerate(_column(figure, shown)):
         pair = np.stack([record.y[n_init:, i], y_hat[n_init:, i]])
         y, model = pair[:, np.isfinite(pair).all(axis=0)]
         if len(y) > 2000:
@@ -186,8 +189,9 @@ def spectra(record: Record, y_hat: Array, n_init: int = 0) -> Figure:
     from scipy.signal import welch
 
     _check(record, y_hat)
-    figure = Figure(figsize=(6, 3.2 * record.ny + 0.2), layout="constrained")
-    for i, axes in enumerate(_column(figure, record.ny)):
+    shown = min(record.ny, _MOST)
+    figure = Figure(figsize=(6, 3.2 * shown + 0.2), layout="constrained")
+    for i, axes in enumerate(_column(figure, shown)):
         block = np.stack([record.y[n_init:, i], y_hat[n_init:, i]], axis=1)
         block = block[longest_complete(block)]
         lines = ((block[:, 0], MEASURED, "measured"), (block[:, 1], SIMULATED, "simulated"))
@@ -217,13 +221,16 @@ def histograms(train: Record | Iterable[Record], test: Iterable[Record] | Record
     groups = [("training", MEASURED, first)]
     if others := [test] if isinstance(test, Record) else list(test):
         groups.append(("test", SIMULATED, as_records(others)))
+    # Outputs first where not all have room.
     names = (*first[0].u_names, *first[0].y_names)
+    order = range(len(names)) if len(names) <= _MOST else range(-first[0].ny, first[0].nu)
+    order = order[:_MOST]
     parts = [np.concatenate([np.hstack([r.u, r.y]) for r in rs]) for _, _, rs in groups]
-    figure = Figure(figsize=(6, 2.2 * len(names) + 0.2), layout="constrained")
-    for i, axes in enumerate(_column(figure, len(names))):
+    figure = Figure(figsize=(6, 2.2 * len(order) + 0.2), layout="constrained")
+    for i, axes in zip(order, _column(figure, len(order)), strict=True):
         columns = [part[np.isfinite(part[:, i]), i] for part in parts]
         seen = np.concatenate(columns)
-        span = (float(seen.min()), float(seen.max())) if len(seen) else None
+        span = _span(seen) if len(seen) else None
         for values, (label, color, _) in zip(columns, groups, strict=True):
             if len(values):
                 axes.hist(
@@ -235,6 +242,16 @@ def histograms(train: Record | Iterable[Record], test: Iterable[Record] | Record
         if len(seen) and len(groups) > 1:
             axes.legend(frameon=False)
     return figure
+
+
+def _span(values: Array) -> tuple[float, float]:
+    """Return the range of values, made so wide where they are constant that it has bins."""
+    low, high = float(values.min()), float(values.max())
+    size = max(abs(low), abs(high))
+    if high - low > 1e-12 * size:
+        return low, high
+    margin = 1e-6 * size if size else 1.0
+    return low - margin, high + margin
 
 
 def step_responses(
@@ -267,16 +284,17 @@ def step_responses(
     step = known[0].sampling_time or 1.0
     shown = slice(samples - max(samples // 10, 1), None)
     time = np.arange(-samples, samples)[shown] * step
-    figure = Figure(figsize=(6 * model.nu, 3.2 * model.ny + 0.2), layout="constrained")
-    grid = figure.subplots(model.ny, model.nu, squeeze=False, sharex=True)
-    for j in range(model.nu):
+    nu, ny = min(model.nu, _STEPPED), min(model.ny, _STEPPED)
+    figure = Figure(figsize=(6 * nu, 3.2 * ny + 0.2), layout="constrained")
+    grid = figure.subplots(ny, nu, squeeze=False, sharex=True)
+    for j in range(nu):
         for i, level in enumerate(np.nanquantile(u[:, j], levels)):
             inputs = np.tile(middle, (2 * samples, 1))
             inputs[samples:, j] = level
             rest = np.tile(start, (2 * samples, 1))
             y_hat = model.simulate(known[0].replace(u=inputs, y=rest, n_init=0))
             color = SERIES[i % len(SERIES)]
-            for k in range(model.ny):
+            for k in range(ny):
                 axes = grid[k, j]
                 axes.plot(time, y_hat[shown, k], color=color, label=f"to {level:.3g}")
                 axes.set_ylabel(channel(model.y_names[k], model.y_units[k]))
@@ -298,11 +316,10 @@ def _over_time(
 ) -> Figure:
     step = record.sampling_time or 1.0
     time: Array = np.arange(part.start, part.stop, dtype=np.float64) * step
-    figure = Figure(figsize=(9, 3.2 * record.ny + 0.6), layout="constrained")
-    grid = figure.subplots(
-        2 * record.ny, 1, sharex=True, squeeze=False, height_ratios=[3, 1] * record.ny
-    )
-    for i in range(record.ny):
+    ny = min(record.ny, _MOST)
+    figure = Figure(figsize=(9, 3.2 * ny + 0.6), layout="constrained")
+    grid = figure.subplots(2 * ny, 1, sharex=True, squeeze=False, height_ratios=[3, 1] * ny)
+    for i in range(ny):
         upper, lower = grid[2 * i, 0], grid[2 * i + 1, 0]
         y = record.y[part, i]
         if band is not None:

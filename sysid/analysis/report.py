@@ -180,27 +180,28 @@ def _residuals(contents: Contents) -> list[dict[str, Any]]:
             except ValueError as error:
                 section["note"] = f"Not tested: {error}"
                 continue
-            found.append((record.name, analysis))
+            found.append((record.name, analysis, len(sections) - 1))
             section["note"] = analysis.note
             verdicts = analysis.verdicts.to_dict("records")
             section["rows"] = [_verdict(v, analysis.correlations) for v in verdicts]
         if together:
             title = f"{name} on {len(contents.records)} records, {kind}"
-            sections = [{"title": title, "note": "", "rows": _merged(found), "figure": None}]
-        drawn = [analysis for _, analysis in found if len(analysis.correlations)]
+            sections = [
+                {
+                    "title": title,
+                    "note": "",
+                    "rows": _merged([(n, a) for n, a, _ in found]),
+                    "figure": None,
+                }
+            ]
+        drawn = [(n, a, at) for n, a, at in found if len(a.correlations)]
         if drawn:
-            shown = min(drawn, key=lambda a: float(a.verdicts["p_value"].min()))
-            where = next(n for n, a in found if a is shown)
-            at = (
-                0
-                if together
-                else [s["title"] for s in sections].index(f"{name} on {where}, {kind}")
-            )
-            sections[at]["figure"] = drawing(
-                plots.residual_correlation(shown),
-                f"Correlations over the lag, {where}. Of 100 right models 99 stay within the shaded "
-                "band.",
-                broad=True,
+            # The worst of many; of few the first, beside its verdicts.
+            worst = min(drawn, key=lambda one: float(one[1].verdicts["p_value"].min()))
+            where, shown, at = worst if together else drawn[0]
+            caption = f"Correlations over the lag, {where}. Of 100 right models 99 stay within the "
+            sections[0 if together else at]["figure"] = drawing(
+                plots.residual_correlation(shown), caption + "shaded band.", broad=True
             )
         out += sections
     return out

@@ -18,10 +18,10 @@ class ResidualAnalysis:
     """Correlations and verdicts.
 
     ``correlations`` has a row per test, output, input and lag: test, output, input, lag, value
-    (a correlation coefficient), band (that a right model leaves at no lag of the test). ``verdicts``
-    has a row per test, output and input: test, output, input, statistic, degrees, p_value,
-    passed, lags (those outside the band: with one of them, no test passes), words. ``note`` says what was
-    left out.
+    (a correlation coefficient), band (that a right model leaves at no lag of the test).
+    ``verdicts`` has a row per test, output and input: test, output, input, statistic, degrees,
+    p_value, passed, lags (those outside the band: with one of them, no test passes), words.
+    ``note`` says what was left out.
     """
 
     correlations: pd.DataFrame

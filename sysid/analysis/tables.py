@@ -52,8 +52,8 @@ def cards(contents: Contents) -> list[dict[str, Any]]:
     runs = contents.free_runs()
     runs = pd.concat([over_records(runs), runs]) if len(contents.records) > 1 else runs
     found = (
-        _card(contents, *map(str, key), rows)
-        for key, rows in runs.groupby(["record", "output"], sort=False)
+        _card(contents, str(record), str(output), rows)
+        for (record, output), rows in runs.groupby(["record", "output"], sort=False)
     )
     return [card for card in found if card][:_CARDS]
 
@@ -96,7 +96,7 @@ def score_table(contents: Contents) -> dict[str, Any]:
     groups = []
     for key, table in scores.groupby(keys, sort=False):
         own = table[table["model"].isin(list(contents.models))]
-        best = set(own.groupby("horizon")["rmse"].idxmin().dropna())
+        best = {g.idxmin() for _, g in own.groupby("horizon")["rmse"] if g.notna().any()}
         rows, horizon = [], None
         for index, row in zip(table.index, table.to_dict(orient="records"), strict=True):
             classes = ["next"] if row["horizon"] != horizon else []
