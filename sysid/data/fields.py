@@ -60,9 +60,9 @@ def refuse_transposed(
         if fits_turned or (names is None and far_more_channels(rows, columns)):
             samples = "1 sample" if rows == 1 else f"{rows} samples"
             raise ValueError(
-                f"{kind} of the shape ({rows}, {columns}) would be {columns} channels of {samples}; "
-                f"give it with samples in rows, {kind}.T, or name every channel in {kind}_names "
-                "if it is right"
+                f"{kind} of the shape ({rows}, {columns}) would be {columns} channels of "
+                f"{samples}; give it with samples in rows, {kind}.T, or name every channel in "
+                f"{kind}_names if it is right"
             )
 
 

@@ -31,7 +31,7 @@ Paths = str | Path | Iterable[str | Path]
 def read_many(
     paths: Paths, *, workers: int | None = None, progress: bool | None = None, **options: Any
 ) -> list[Record]:
-    """Read all experiments of several files, in several processes where that pays.
+    r"""Read all experiments of several files, in several processes where that pays.
 
     Args:
         paths: a file, a folder of data files, or a glob such as ``"logs/run*.csv"``
@@ -54,7 +54,7 @@ def read_many(
 
     Example:
         >>> for run in (1, 2, 10):
-        ...     _ = Path(f"run{run}.csv").write_text(f"u,y\\n{run},0\\n1,{run}\\n")
+        ...     _ = Path(f"run{run}.csv").write_text(f"u,y\n{run},0\n1,{run}\n")
         >>> [record.name for record in read_many("run*.csv")]
         ['run1', 'run2', 'run10']
     """
