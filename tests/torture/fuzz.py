@@ -32,7 +32,10 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["sysid", "numpy.lib", "yaml"]):
+with atheris.instrument_imports(include=["sysid", "numpy.lib", "yaml", "nptdms", "openpyxl"]):
+    import h5py
+    import nptdms
+    import numpy as np
     import safetensors.torch
     import scipy.io
     import torch
@@ -109,6 +112,12 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "parquet": data_file(".parquet"),
     "mat": data_file(".mat"),
     "npz": npz,
+    "h5": data_file(".h5"),
+    "feather": data_file(".feather"),
+    "json": data_file(".json"),
+    "npy": data_file(".npy"),
+    "xlsx": data_file(".xlsx"),
+    "tdms": data_file(".tdms"),
     "model": model,
     "checkpoint": checkpoint,
     "config": config,
@@ -132,8 +141,6 @@ def seeds(name: str, folder: Path) -> None:
             "u1\ty1\n1\t2\n".encode("utf-16"),
         ]
     if name == "mat":
-        import h5py
-
         buffer = io.BytesIO()
         with h5py.File(buffer, "w") as f:
             f["u1"], f["y1"] = record.u.T, record.y.T
@@ -144,6 +151,29 @@ def seeds(name: str, folder: Path) -> None:
         buffer = io.BytesIO()
         scipy.io.savemat(buffer, {"u": record.u, "y": record.y, "note": "x"}, format="4")
         inputs.append(buffer.getvalue())
+        buffer = io.BytesIO()
+        cells = np.array([[record.u, "x"]], dtype=object)
+        scipy.io.savemat(buffer, {"s": {"u": record.u, "c": cells, "in": {"y": record.y}}})
+        inputs.append(buffer.getvalue())
+    frame = record.to_frame()
+    path = Path(f"seed.{name}")
+    if name == "h5":
+        with h5py.File(path, "w") as f:
+            f["run1/u"], f["run1/y"], f["table"] = record.u, record.y, frame.to_records()
+    elif name == "npy":
+        np.save(path, frame.to_numpy())
+    elif name == "tdms":
+        channels = [nptdms.ChannelObject("g", n, v.to_numpy()) for n, v in frame.items()]
+        with nptdms.TdmsWriter(path) as writer:
+            writer.write_segment(channels)
+    elif name == "feather":
+        frame.to_feather(path)
+    elif name == "json":
+        frame.to_json(path)
+    elif name == "xlsx":
+        frame.to_excel(path, index=False)
+    if path.exists() and not inputs:
+        inputs.append(path.read_bytes())
     if name == "npz":
         with zipfile.ZipFile(io.BytesIO(inputs[0])) as archive:
             inputs += [archive.read(member) for member in archive.namelist()]
