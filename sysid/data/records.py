@@ -412,14 +412,19 @@ def as_records(records: Record | Iterable[Record]) -> list[Record]:
         if (r.nu, r.ny) != (first.nu, first.ny):
             raise ValueError(
                 f"records must have the same channels, got nu={first.nu}, ny={first.ny} in "
-                f"record 1 and nu={r.nu}, ny={r.ny} in record {i}"
+                f"{_called(first, 1)} and nu={r.nu}, ny={r.ny} in {_called(r, i)}"
             )
         if not same_sampling_time(r.sampling_time, first.sampling_time):
             raise ValueError(
                 f"records must have the same sampling time, got {first.sampling_time} s in "
-                f"record 1 and {r.sampling_time} s in record {i}; resample one of them"
+                f"{_called(first, 1)} and {r.sampling_time} s in {_called(r, i)}; resample one "
+                "of them"
             )
     return out
+
+
+def _called(record: Record, place: int) -> str:
+    return f"record {place} ({record.name!r})" if record.name else f"record {place}"
 
 
 def same_sampling_time(a: float | None, b: float | None) -> bool:
