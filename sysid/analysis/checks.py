@@ -14,7 +14,7 @@ from sysid.data.records import Array, Record
 
 Mask = NDArray[np.bool_]
 
-_CODES = (0.0, -1.0, 9999.0, 99999.0, 999.0, 32767.0, 32768.0, 65535.0, 2147483647.0)
+_CODES = (999.0, 9999.0, 99999.0, 32767.0, 32768.0, 65535.0, 2147483647.0)  # with either sign
 _CHANCE = 1e-4  # false alarms per channel that the tests of single samples allow
 _STUCK = 20  # equal samples below which nothing is said of a sensor
 
@@ -185,7 +185,7 @@ def _codes(x: Array, output: bool) -> Iterator[tuple[float, Mask]]:
         for end, rest in ((0, values[1:]), (-1, values[:-1])):
             value, spread = values[end], float(np.ptp(rest))
             gap = float(np.abs(rest - value).min())
-            known = abs(value) in _CODES
+            known = value in (0.0, -1.0) or abs(value) in _CODES
             times = 2 if known or output else 1000
             far = gap > (0.5 if known else 3) * spread and (counts[end] >= times or known)
             if far and counts[end] <= 0.3 * len(x) and (output or known):
