@@ -21,6 +21,7 @@ import sysid
 from sysid.analysis.advice import Suggestion
 from sysid.cli import app
 from sysid.commands.training import train_automatically
+from sysid.data.reading import Reading
 from sysid.data.records import Record
 from sysid.experiment.auto import Automatic, auto_sources
 from sysid.experiment.candidates import Candidate, Candidates
@@ -171,7 +172,8 @@ def test_what_differs_has_another_name(integrates: bool) -> None:
 @pytest.fixture
 def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out figures and report, which take longer than these searches."""
-    monkeypatch.setattr("sysid.experiment.evaluation.Evaluation.write", lambda *_: None)
+    for name in ("write_figure", "write_run_report"):
+        monkeypatch.setattr(f"sysid.experiment.evaluation.{name}", lambda *_: None)
 
 
 @pytest.mark.slow
@@ -208,9 +210,8 @@ def test_a_result_no_better_than_the_mean_ends_with_a_warning_and_exit_code_1(
     start_clock()
     with pytest.raises(SystemExit) as ended:
         train_automatically(
-            [str(tmp_path / "noise.csv")], [], None, None, None, None, None, 0.04,
-            tmp_path / "run", None, False,
-        )  # fmt: skip
+            [str(tmp_path / "noise.csv")], [], Reading(), None, 0.03, tmp_path / "run", None, False
+        )
     assert ended.value.code == 1
     shown = capsys.readouterr()
     assert "do not trust the model" in shown.err

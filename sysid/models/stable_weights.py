@@ -31,6 +31,7 @@ class StableLinear(nn.Module):
         self.out_features, self.in_features = weight.shape
         self.block = (rows, columns)
         self.free = nn.Parameter(torch.empty_like(weight))
+        self._known: tuple[Tensor, Tensor] | None = None  # a block and its derivative
         self.register_parameter(
             "bias", nn.Parameter(torch.zeros(self.out_features)) if bias else None
         )
@@ -73,8 +74,11 @@ class StableLinear(nn.Module):
     def derivative(self) -> Tensor:
         """Return the derivative of the flattened block with respect to its free parameters."""
         free = self.free.detach()[self.block].double()
-        by: Tensor = torch.func.jacrev(self._to_stable)(free)
-        return by.reshape(free.numel(), free.numel())
+        known = self._known
+        if known is None or not torch.equal(known[0], free):  # the same for all pieces of records
+            by: Tensor = torch.func.jacrev(self._to_stable)(free)
+            self._known = known = (free.clone(), by.reshape(free.numel(), free.numel()))
+        return known[1]
 
 
 class Contraction(StableLinear):
