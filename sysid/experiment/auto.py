@@ -92,7 +92,6 @@ def auto(
 
     Raises:
         ValueError: for records that are too few or do not go together.
-        RuntimeError: if no candidate gave a stable model.
 
     Example:
         >>> import sysid, tempfile
@@ -118,7 +117,10 @@ def auto(
         "sampling_time": train[0].sampling_time,
         "n_init": max((r.n_init for r in (*tests, *train)), default=0),
     }
-    return _search({"source": "files", **section}, budget, directory, seed, None, tell)
+    found = _search({"source": "files", **section}, budget, directory, seed, None, tell)
+    if found.warning:
+        _LOG.warning(found.warning)
+    return found
 
 
 def auto_sources(
@@ -205,7 +207,6 @@ def _search(
     settled = settle(search, records, n_init, bounded=not integrates)
     if settled.warning:
         settled.trainer.messages.append(settled.warning)
-        _LOG.warning(settled.warning)
     state = settled.trainer.state_dict()
     run = train_config(settled.config, out, data_dir=data_dir, progress=False, state=state)
     if run is None:

@@ -46,6 +46,9 @@ def settle(
         records: all records, which the model is then trained on where parts were held out in turn.
         n_init: samples that a run starts from.
         bounded: whether the plant stays in its range.
+
+    Raises:
+        ValueError: if not even the mean of the outputs can be had of these records.
     """
     judge = Judge([records], records, n_init, bounded, _STARTS)
     reserve = [search.floor, search.mean]
@@ -64,7 +67,10 @@ def settle(
             trial.verdict = "delivered"
             return settled
         failed.append(settled)
-    raise RuntimeError("the mean of the outputs could not be trained; look at what advice says")
+    raise ValueError(
+        f"none of {len(search.trials)} candidates could be trained, not even the mean of the "
+        f"outputs: {search.mean.reason or search.mean.verdict}; look at what sysid advice says"
+    )
 
 
 def _finished(
