@@ -135,17 +135,17 @@ def test_one_step_says_which_loss_works(plant, na, step):
         trained(model, plant, every(plant[1], step), loss="one_step", max_epochs=1)
 
 
-def test_one_step_of_six_samples_with_one_missing_is_refused_too():
-    y = np.arange(6.0)
-    y[3] = np.nan
+def test_one_step_of_five_samples_with_one_missing_is_refused_too():
+    y = np.arange(5.0)
+    y[2] = np.nan
     with pytest.raises(ValueError, match="Use loss full_sequence"):
-        sysid.fit(sysid.NARX(1, 1, 2, 2), sysid.Record(np.arange(6.0), y), loss="one_step")
+        sysid.fit(sysid.NARX(1, 1, 2, 2), sysid.Record(np.arange(5.0), y), loss="one_step")
 
 
 def test_a_model_without_past_outputs_learns_from_the_rows_that_have_one(plant):
     model = sysid.NARX(1, 1, 0, 60, 1, hidden_sizes=())
     trained(model, plant, every(plant[1], 10), loss="one_step", optimiser="lm", max_epochs=4)
-    assert fit_of(model, plant) > 98
+    assert fit_of(model, plant) > 90  # 300 rows for 61 coefficients
 
 
 def test_outputs_of_different_rates_each_count_where_they_are_measured(plant):

@@ -154,7 +154,7 @@ def with_stand_ins(y: Tensor, rows: int, between: bool) -> Tensor:
     low = y.gather(1, before.clamp(max=last - 1)).nan_to_num()
     if between:
         high = y.gather(1, after.clamp(0, last - 1)).nan_to_num()
-        share = (index[:, :rows] - before) / (after - before).clamp(min=1)
+        share = (index[:, :rows] - before).to(y.dtype) / (after - before).clamp(min=1)
         low = low + share.clamp(min=0) * (high - low)
     filled = torch.where(seen[:, :rows], y[:, :rows], low)
     return torch.cat([filled, y[:, rows:]], dim=1)
