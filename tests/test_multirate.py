@@ -294,6 +294,36 @@ def test_a_stream_starts_from_slow_samples_as_simulate_does(plant):
     assert_allclose(steps, model.simulate(record)[30:60, 0], atol=1e-9)
 
 
+def test_predictions_stand_on_what_was_measured_and_the_own_outputs_between(plant):
+    u, y = plant
+    model = sysid.NARX(1, 1, 2, 2, 1, hidden_sizes=())
+    trained(model, plant, y, loss="one_step", optimiser="lm", max_epochs=4)
+    record = sysid.Record(u[TRAIN:3400], every(y[TRAIN:3400], 4, 1), 0.01)
+    own = np.full(400, np.nan)  # by the equation, one step after the other
+    weight, bias = model.baseline.arx().network[0].weight.detach().numpy()[0], 0.0
+    bias = model.baseline.arx().network[0].bias.item()
+    z = record.y[:, 0].copy()
+    z[0] = z[1]  # before the first sample, it stands in
+    for k in range(2, 400):
+        phi = [z[k - 1], z[k - 2], record.u[k - 1, 0], record.u[k - 2, 0]]
+        own[k] = weight @ phi + bias
+        z[k] = own[k] if np.isnan(z[k]) else z[k]
+    arx = model.baseline.arx()
+    assert_allclose(arx.predict(record)[:, 0], own, atol=1e-9)
+    changed = record.y.copy()
+    changed[201:] += 1.0  # k = 201 is measured
+    three = arx.predict(record.replace(y=changed), horizon=3) - arx.predict(record, horizon=3)
+    assert np.flatnonzero(np.abs(three[:, 0]) > 1e-9)[0] == 204
+
+
+def test_an_encoder_predicts_from_slow_samples(plant):
+    model = sysid.GRU(1, 1, hidden_size=4, initial_state="encoder", n_init=25)
+    y = every(plant[1], 10)
+    trained(model, plant, y, length=60, stride=7, max_epochs=1)
+    predicted = model.predict(sysid.Record(plant[0][:500], y[:500], 0.01), horizon=2)
+    assert np.isfinite(predicted[60:]).all()
+
+
 def test_the_linear_baseline_of_slow_outputs_is_a_good_one(plant):
     model = sysid.StateSpace(1, 1, 2, hidden_sizes=())
     trained(model, plant, every(plant[1], 10), **LM)

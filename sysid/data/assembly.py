@@ -13,16 +13,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sysid.data.columns import column, unknown_column
+from sysid.data.columns import unknown_column
 from sysid.data.errors import TimeStampError, shown
 from sysid.data.memory import refuse_swollen, refuse_too_large
 from sysid.data.reading import Reading
 from sysid.data.records import Record
-from sysid.data.resampling import checked_step, held, on_grid
+from sysid.data.resampling import checked_step
 from sysid.data.stamps import TimeColumn
 from sysid.data.tables import Table
 from sysid.data.time_columns import NO_TIME, find_time, time_names
 from sysid.data.time_names import Rank, rank
+from sysid.data.uneven import put_on_grid, with_held_inputs
 
 _LOG = logging.getLogger(__name__)
 _COPIES = 3  # of a column at the peak: the file's, the frame's and the record's
@@ -72,7 +73,12 @@ def assembled(path: Path, table: Table, reading: Reading, label: str = "") -> Re
     candidates = time_names(table.names, [*u, *y], table.units) if searched else []
     frame = _loaded(path, table, list(dict.fromkeys([*asked, *candidates])))
     found = find_time(frame, candidates, table.units, reading)
-    frame, sampling_time = _on_common_grid(frame, u, y, found, table, reading, path.name)
+    if reading.resample is not None and found is not None and not found.is_uniform():
+        frame, sampling_time = put_on_grid(frame, u, y, found, reading, path.name)
+    else:
+        sampling_time = _sampling_time(reading, found, table)
+        if reading.join or reading.resample is not None:
+            frame = with_held_inputs(frame, u)
     metadata = {
         "name": f"{_stem(path)} {label}".strip(),
         **_metadata(table, u, y, found, sampling_time),
@@ -183,50 +189,6 @@ def _loaded(path: Path, table: Table, names: list[str]) -> pd.DataFrame:
     if not len(frame):
         raise ValueError("file must hold samples, got none")
     return frame
-
-
-def _on_common_grid(
-    frame: pd.DataFrame,
-    u: list[str],
-    y: list[str],
-    found: TimeColumn | None,
-    table: Table,
-    reading: Reading,
-    label: str,
-) -> tuple[pd.DataFrame, float | None]:
-    """Return a table with a row each sampling time, and that time; resampled where asked for.
-
-    Args:
-        frame: the table as read.
-        u: input columns.
-        y: output columns.
-        found: its time stamps.
-        table: what the file tells of its sampling time.
-        reading: how it is read.
-        label: what the table is called where something is said about it.
-    """
-    if reading.resample is None:
-        sampling_time = _sampling_time(reading, found, table)
-    else:
-        step = checked_step(reading.resample)
-        if found is not None and not found.is_uniform():
-            if reading.sampling_time is not None:
-                raise ValueError(
-                    "sampling_time and resample are both given, and the time stamps are uneven; "
-                    "leave sampling_time out"
-                )
-            blocks = (
-                np.column_stack([np.empty((len(frame), 0)), *(column(frame, c) for c in cs)])
-                for cs in (u, y)
-            )
-            done = on_grid(found.seconds, *blocks, step)
-            _LOG.warning("%s: %s", label, done.said)
-            return pd.DataFrame(np.hstack([done.u, done.y]), columns=[*u, *y]), done.step
-        sampling_time = _sampling_time(reading, found, table)
-    if reading.join or reading.resample is not None:
-        inputs = np.column_stack([np.empty((len(frame), 0)), *(column(frame, c) for c in u)])
-        frame = frame.assign(**dict(zip(u, held(inputs).T, strict=True)))
-    return frame, sampling_time
 
 
 def _sampling_time(reading: Reading, found: TimeColumn | None, table: Table) -> float | None:

@@ -115,15 +115,16 @@ def join_tables(parts: Sequence[Part]) -> pd.DataFrame:
     for part, t in zip(parts, times, strict=True):
         rows = np.searchsorted(instants, t + 1e-3 * _TOGETHER * shortest, side="right") - 1
         for name in part.channels:
-            placed = pd.Series(np.nan, index=out.index, dtype=object)
-            placed.iloc[rows] = part.channels[name].to_numpy()
+            placed = np.full(len(instants), np.nan, dtype=object)
+            placed[rows] = part.channels[name].to_numpy()
             out[str(name)] = placed
     kept = (instants >= begin - _TOGETHER * shortest) & (instants <= end + _TOGETHER * shortest)
     if isinstance(origin, pd.Timestamp):
         out[time_name(out)] = origin + pd.to_timedelta(instants, unit="s")
     else:
         out[time_name(out)] = instants + origin
-    return out[kept].reset_index(drop=True)
+    shared: pd.DataFrame = out.loc[kept].reset_index(drop=True)
+    return shared
 
 
 def time_name(frame: pd.DataFrame) -> str:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sysid.data.slow_outputs import slow, spacing
 
-Array = NDArray[np.float64]
+Array = NDArray[Any]
 
 JITTER = 0.25  # of a step, by which time stamps may lie beside the grid that they belong to
 _GAP = 3.0  # usual steps; further apart, nothing is known between two samples
@@ -225,7 +226,8 @@ def _at(t: Array, x: Array, tau: Array, step: float) -> Array:
         if last < first:
             continue
         at = np.arange(first, last + 1) * fine
-        x_fine = CubicSpline(own_t, own_x)(at) if len(own_t) > 3 else np.interp(at, own_t, own_x)
+        cubic = CubicSpline(own_t, own_x) if len(own_t) > 3 else None
+        x_fine: Array = np.interp(at, own_t, own_x) if cubic is None else cubic(at)
         margins = tuple(max(step - usual, 0) * (inner) for inner in (a > 0, b < len(times)))
         _place(out, x_fine, first, Fraction(parts), (margins[0] / fine, margins[1] / fine))
     return out
@@ -275,7 +277,7 @@ def _polyphase(x: Array, start: int, up: int, down: int) -> tuple[NDArray[np.int
     mode = {"mode": "reflect", "reflect_type": "odd"} if len(x) > 1 else {"mode": "edge"}
     padded = np.pad(x - middle, (before, reach), **mode)  # type: ignore[call-overload]
     filter_ = firwin(2 * half + 1, 1 / max(up, down), window=_WINDOW)
-    values = resample_poly(padded, up, down, window=filter_)
+    values = cast(Any, resample_poly)(padded, up, down, window=filter_)
     rows = first // down * up + np.arange(len(values))
     return rows, values + middle
 

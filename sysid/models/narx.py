@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import ClassVar
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from sysid.data.records import Record
 from sysid.data.regressors import Orders
-from sysid.data.slow_outputs import with_stand_ins
+from sysid.data.slow_outputs import slow, with_stand_ins
 from sysid.kernels.functions import network
 from sysid.models import linearisation
 from sysid.models.arx import fit_scaled_arx
@@ -309,6 +310,9 @@ class NARX(GapTolerant, Model):
         length = self.n_memory + horizon
         if len(y) < length:
             return out
+        first = self.n_memory
+        if slow(y.cpu().numpy()).any():
+            y, first = self._observed(u, y)
         u_windows = u.unfold(0, length, 1).transpose(1, 2)  # (M, length, nu)
         y_windows = y.unfold(0, length, 1).transpose(1, 2)
         for s in range(0, len(u_windows), _ROWS):
@@ -316,7 +320,26 @@ class NARX(GapTolerant, Model):
                 u_windows[s : s + _ROWS], y_windows[s : s + _ROWS, : self.n_memory]
             )
             out[length - 1 + s : length - 1 + s + len(free)] = free[:, -1]
+        out[: first + horizon - 1] = torch.nan
         return out
+
+    def _observed(self, u: Tensor, y: Tensor) -> tuple[Tensor, int]:
+        """Return outputs with the model's own where slow ones were not measured, and their start.
+
+        From the start on, each stands on nothing that was measured after it.
+        """
+        n = self.n_memory
+        seen = ~y.isnan()
+        start = max(n, int(seen.int().argmax(0).max()) + 1)
+        filled = torch.cat([with_stand_ins(y[None, :start], start, between=False)[0], y[start:]])
+        # Rows up to the next that holds a sample: what was measured there acts on what follows.
+        ends = (seen.any(1).nonzero().flatten() + 1).tolist()
+        edges = sorted({start, len(y), *(e for e in ends if e > start)})
+        for a, b in pairwise(edges):
+            if not seen[a:b].all():
+                free = self._free_run(u[None, a - n : b], filled[None, a - n : a])[0]
+                filled[a:b] = torch.where(seen[a:b], y[a:b], free)
+        return filled, start
 
     def initialise(self, records: list[Record]) -> None:
         """Put the linear ARX model found by least squares into the linear path."""

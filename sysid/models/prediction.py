@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from sysid.data.slow_outputs import slow, usable_starts, with_stand_ins
 from sysid.models.model import Carried
 
 if TYPE_CHECKING:
@@ -25,8 +26,13 @@ def restarted(model: StatefulModel, u: Tensor, y: Tensor, horizon: int) -> Tenso
         return out
     u_windows = u.unfold(0, length, 1).transpose(1, 2)  # (M, length, nu)
     y_windows = y.unfold(0, length, 1).transpose(1, 2)
+    known = y.cpu().numpy()
+    startable = usable_starts(known, m) if slow(known).any() else None
     for s in range(0, len(u_windows), _ROWS):
         u_part, y_part = u_windows[s : s + _ROWS], y_windows[s : s + _ROWS, :m]
+        if startable is not None:  # as where a simulation starts; a gap stays one
+            good = torch.as_tensor(startable[s : s + len(y_part), None, None], device=y.device)
+            y_part = torch.where(good, with_stand_ins(y_part, m, between=False), torch.nan)
         y_hat, _ = model._continue(u_part[:, m:], model._encode(u_part[:, :m], y_part))
         out[length - 1 + s : length - 1 + s + len(y_hat)] = y_hat[:, -1]
     return out
