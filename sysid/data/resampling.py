@@ -91,7 +91,7 @@ def on_grid(t: Array, u: Array, y: Array, step: float | None = None) -> Resample
     """Put signals with uneven time stamps on a grid.
 
     Stamps that lie within a quarter of a step beside a grid are put on it, with their samples as
-    they are. Else outputs are interpolated, by a cubic through their samples; an output that has
+    they are. Else outputs are interpolated, by cubics through their samples; an output that has
     fewer samples than the grid keeps their number, each at the row that is nearest.
 
     Args:
@@ -203,8 +203,6 @@ def _at(t: Array, x: Array, tau: Array, step: float) -> Array:
     One that has samples as often as the grid, or more often, is filtered where it has more, and is
     there where it is known; one that has fewer is there in the row nearest to each of them.
     """
-    from scipy.interpolate import CubicSpline
-
     times, values, broken, usual = _runs(t, x)
     out = np.full(len(tau), np.nan)
     ends = [*(broken.astype(int) + 1).tolist(), len(times)]
@@ -215,9 +213,7 @@ def _at(t: Array, x: Array, tau: Array, step: float) -> Array:
         if len(own_t) == 1 or usual > _WIDER * step:
             nearest = np.unique(np.rint(own_t / step).astype(int))
             nearest = nearest[(nearest >= 0) & (nearest < len(tau))]
-            smooth = CubicSpline(own_t, own_x) if len(own_t) > 3 else None
-            at = np.clip(nearest * step, own_t[0], own_t[-1])
-            out[nearest] = np.interp(at, own_t, own_x) if smooth is None else smooth(at)
+            out[nearest] = _interpolated(own_t, own_x, nearest * step)
             continue
         # At most as many instants as samples, but for those of the grid: filtered down to it.
         parts = max(int(np.ceil(step / usual - 0.5)), 1)
@@ -226,11 +222,24 @@ def _at(t: Array, x: Array, tau: Array, step: float) -> Array:
         if last < first:
             continue
         at = np.arange(first, last + 1) * fine
-        cubic = CubicSpline(own_t, own_x) if len(own_t) > 3 else None
-        x_fine: Array = np.interp(at, own_t, own_x) if cubic is None else cubic(at)
-        margins = tuple(max(step - usual, 0) * (inner) for inner in (a > 0, b < len(times)))
-        _place(out, x_fine, first, Fraction(parts), (margins[0] / fine, margins[1] / fine))
+        margin = max(step - usual, 0) / fine
+        margins = (margin * (a > 0), margin * (b < len(times)))
+        _place(out, _interpolated(own_t, own_x, at), first, Fraction(parts), margins)
     return out
+
+
+def _interpolated(t: Array, x: Array, at: Array) -> Array:
+    """Return a signal between its samples, held beyond them.
+
+    By cubics that turn with the samples around them alone: those of a spline would swing where two
+    noisy samples lie close together.
+    """
+    from scipy.interpolate import Akima1DInterpolator
+
+    if len(t) < 2:
+        return np.full(len(at), x[0])
+    cubics = Akima1DInterpolator(t, x, method="makima")
+    return np.asarray(cubics(np.clip(at, t[0], t[-1])))
 
 
 def _fill_uniform(out: Array, x: Array, ratio: Fraction, exact: float) -> None:
