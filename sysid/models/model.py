@@ -121,8 +121,8 @@ class Model(nn.Module, ABC):
 
     def scoring_start(self, record: Record) -> int:
         """Return the first sample of a ``record``'s simulation that counts."""
-        least = record.n_init or self.n_memory
-        return first_start(record, least) if self.n_memory and record.ny else least
+        n = record.n_init or self.n_memory
+        return first_start(record, n) if self.n_memory and record.ny else n
 
     def describe(self, record: Record) -> None:
         """Take channel names, units and the sampling time from a training ``record``."""
@@ -248,8 +248,7 @@ class Model(nn.Module, ABC):
 
         Returns:
             ``(N, ny)`` in physical units. Rows that the model starts from are the measured
-            ones, and its own where a slow output was not measured. An unstable free run ends in
-            infinite values, never in NaN.
+            ones, else its own. An unstable free run ends in infinite values, never in NaN.
 
         Raises:
             ValueError: if the record's channels or sampling time are not the model's, an
@@ -268,8 +267,8 @@ class Model(nn.Module, ABC):
         # All that went in is finite, so what is not a number is what came of infinity.
         out[np.isnan(out)] = np.inf
         if self.n_memory > 0:
-            measured = record.y[:n_start]
-            out[:n_start] = np.where(np.isnan(measured), out[:n_start], measured)
+            start = record.y[:n_start]
+            out[:n_start] = np.where(np.isnan(start), out[:n_start], start)
         return out
 
     @property
