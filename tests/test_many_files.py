@@ -132,9 +132,7 @@ def test_files_that_do_not_go_together_are_named(
 
 def test_records_of_other_sampling_times_are_named() -> None:
     slow, fast = Record(U, U, 1.0, name="slow"), Record(U, U, 0.1, name="fast")
-    with pytest.raises(
-        ValueError, match=r"record 1 .'slow'. and .* 2 .'fast'"
-    ):
+    with pytest.raises(ValueError, match=r"record 1 .'slow'. and .* 2 .'fast'"):
         sysid.fit(sysid.NARX(2, 2, 1, 1), [slow, fast], max_epochs=1, progress=False)
 
 
