@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sysid.data.dates import is_stamp
+
 MISSING = {"", "nan", "na", "n/a", "null", "none", "#n/a", "<na>"}
 WITH_DOT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 WITH_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
@@ -20,14 +22,6 @@ _GROUPED = {
 }
 _BLANK_GROUPS = re.compile(r"[+-]?[1-9]\d{0,2}([ \u00a0\u202f\u2009]\d{3})+([.,]\d*)?")
 _WORDS = {"true", "false", "inf", "-inf", "+inf", "infinity", "-infinity"}
-_DATE = re.compile(
-    r"\d{4}[-/.]\d\d?[-/.]\d\d?(?!\d).*"
-    r"|\d\d?[-/.]\d\d?[-/.]\d{2,4}(?!\d).*"
-    r"|(\w{3,9},? )?\d\d?[- .][A-Za-z]{3,9}[- .]\d{2,4}.*"
-    r"|(\w{3,9},? )?[A-Za-z]{3,9} \d\d?,? \d{2,4}.*"
-    r"|\d{8}T\d{4,6}.*"
-)
-_CLOCK = re.compile(r"\d{1,3}:\d\d(:\d\d)?([.,:]\d+)?( ?[AaPp]\.?[Mm]\.?)?")
 _NUMBER = r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][+-]?\d+)?"
 _SYMBOL = r"(?:%|\u2030|[°\u00ba]|[A-WYZa-wyz\u00b5\u03bc\u03a9\u2126])"
 _MORE = r"[A-Za-z°%\u00b5\u03bc\u03a9\u2126/*\u00b7^ .\u00b2\u00b3-]"
@@ -56,11 +50,6 @@ def is_missing(text: str) -> bool:
 def is_number(text: str) -> bool:
     """Return whether a cell is a number as it stands, with a point or a comma."""
     return WITH_DOT.fullmatch(text) is not None or WITH_COMMA.fullmatch(text) is not None
-
-
-def is_stamp(text: str) -> bool:
-    """Return whether a cell looks like a date or a clock time."""
-    return _DATE.fullmatch(text) is not None or _CLOCK.fullmatch(text) is not None
 
 
 def is_value(text: str) -> bool:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sysid.data.cells import decimal_sign, is_missing, is_stamp, is_unit, is_value
+from sysid.data.cells import decimal_sign, is_missing, is_unit, is_value
+from sysid.data.dates import is_stamp
 from sysid.data.headers import Header, find_header
 from sysid.data.lines import BLANKS, Counts, Lines, Mask, is_comment, split
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from sysid.data.columns import unknown_column
 from sysid.data.stamps import seconds_of
+from sysid.data.time_names import Rank, rank
 
 _TAG = re.compile(
     r"(var|tag|signal|series|sensor|channel|variable|parameter|point|item|metric|measurement|field|"
@@ -23,7 +24,6 @@ _VALUE = re.compile(
     r"((var|tag|signal|sensor|point|item|raw|real|measured)?[ _-]?(value|val|reading|wert)|v)",
     re.I,
 )
-_TIME = re.compile(r"(.*time.*|.*date.*|t|ts|.*stamp.*|.*zeit.*|.*datum.*)", re.I)
 _MOST_TAGS = 1000
 # What a Siemens HMI writes into its archive at start and stop, beside the tags.
 _CONTROL = re.compile(r"\$RT_\w+\$")
@@ -51,7 +51,7 @@ def time_like(names: Sequence[str], kinds: Sequence[str]) -> list[str]:
     by_name = [
         n
         for n, k in zip(names, kinds, strict=True)
-        if _TIME.fullmatch(n) and k in ("number", "text")
+        if rank(n) is not Rank.NONE and k in ("number", "text")
     ]
     return list(dict.fromkeys([*by_kind, *by_name]))
 
