@@ -216,7 +216,7 @@ def test_the_rule_for_names() -> None:
         ("a.csv", b"a,b,c,d,e,f,g,h,i,j,k,l,m\n" + b"1," * 12 + b"2\n", r"j, k, l, \.\.\.$"),
         ("a.csv", b"u1,y1\n1,2\n3,x\n", "column 'y1' must hold numbers, got 'x' in row 1"),
         ("a.csv", b"\xff\xfe\x00", r"must be readable as \.csv"),
-        ("a.xlw", b"x", "file must end in .csv"),
+        ("a.xlw", b"x", "file must hold samples, got none"),
         ("a.xls", b"x", "save it as .xlsx or .csv"),
         ("a.npz", b"PK not a zip", "must be readable as .npz"),
         ("a.mat", b"not a mat file at all, but long enough to be one" * 9, "must be readable as"),

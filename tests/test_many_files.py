@@ -286,7 +286,7 @@ def test_quoted_globs_on_the_command_line(runs: Path) -> None:
     assert records <= {*ORDERED, "all", ""}
     model = sysid.NARX(1, 1, 1, 1, hidden_sizes=())
     sysid.fit(model, sysid.read_many("logs"), loss="one_step", max_epochs=1, progress=False)
-    assert [r.name for r in read_all(model, ["logs/run1*.csv"])] == ["run1", "run10"]
+    assert [r.name for r in read_all([model], ["logs/run1*.csv"])] == ["run1", "run10"]
     with pytest.raises(ValueError, match="must be for training or for testing"):
         advise(["logs/*"], ["logs/run1.csv"])
 
