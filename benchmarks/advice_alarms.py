@@ -1,8 +1,9 @@
 """False alarms and power of every finding of `advice`, on plants whose flaws are known.
 
-Plants of each kind are simulated from fresh seeds with 200 to 5000 samples. A finding on a record that
-lacks its flaw is a false alarm; one on a record that has it is a catch. Thresholds were chosen on
-even seeds; the table of the manual is of odd ones. Run: python benchmarks/advice_alarms.py --records 60
+Plants of each kind are simulated from fresh seeds with 200 to 5000 samples. A finding on a record
+that lacks its flaw is a false alarm; one on a record that has it is a catch. Thresholds were chosen
+on even seeds; the table of the manual is of odd ones.
+Run: python benchmarks/advice_alarms.py --records 60
 """
 
 from __future__ import annotations
@@ -284,7 +285,7 @@ FLAWS: dict[str, tuple[Callable[[Rng, int], Case], ...]] = {
 
 
 def found_in(case: Case) -> set[str]:
-    """Return what `advice` says of a record: topics, and of delays those that are wrong or right."""
+    """Return what `advice` says of a record: topics, and of delays whether they are right."""
     advice = sysid.advice(case.record)
     topics = {f.topic for f in advice.findings} - {"delay"}
     if any(f.topic == "delay" and f.level == "warning" for f in advice.findings):

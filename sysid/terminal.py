@@ -90,6 +90,8 @@ def print_advice(advice: Any) -> None:
             f"[bold]suggested[/]: nk={s.nk}, na={s.na}, nb={s.nb}; windows of length={s.length} "
             f"with washout={s.washout}"
         )
+        if len(set(s.delays.values())) > 1:
+            console.print("    delays: " + ", ".join(f"{u} {lag}" for u, lag in s.delays.items()))
 
 
 def print_table(

@@ -1,4 +1,4 @@
-"""What advice says of kinds of plants: true findings are made, and those that are not so are not."""
+"""What advice says of kinds of plants: what is so is found, and what is not so is not."""
 
 from __future__ import annotations
 

@@ -76,9 +76,10 @@ def advice(records: Record | Iterable[Record], test: Record | Iterable[Record] =
         test: records that are compared with the training range.
 
     Returns:
-        Findings on lengths, sampling, missing stretches, constant, clipped and quantised
-        channels, outliers, repeated rows, drift, delay, excitation, direction of cause,
-        ranges; and orders, window length and washout to start with.
+        Findings on lengths, sampling, missing stretches, constant, clipped, stuck and quantised
+        channels, codes for "no value", outliers, repeated rows, drift, delay, excitation, feedback,
+        direction of cause, integration, ranges; and orders, window length and washout to
+        start with. ``findings`` are all of them; text and table say once what records share.
 
     Raises:
         ValueError: if there is no record.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sysid.analysis.regression import Nested, Part, f_test, grid, lagged
 from sysid.data.records import Array
@@ -56,7 +57,7 @@ def _own(x: Array) -> int:
     return max(min(_OWN, int(np.isfinite(x).sum()) // 8), 1)
 
 
-def _levels(y: Array, u: Array, changes: Array) -> float:
+def _levels(y: Array, u: Array, changes: NDArray[np.intp]) -> float:
     """Return the share of what is new in an input's levels that the output before explains."""
     changes = changes[changes > 3]
     levels = u[changes]
@@ -118,7 +119,9 @@ def _helped(x: Array, own: list[Part], other: list[Part]) -> float:
     fit = Nested.of(phi, target)
     base = 1 + sum(len(lags) for _, lags in own)
     alone, both = fit.loss(base), fit.loss(phi.shape[1])
-    if not alone > 1e-9 * len(target):  # it predicts itself: nothing to help with
+    step = grid(x)
+    rounding = step if step < 0.01 else 0.0  # of what was rounded, the past tells no more
+    if not alone > max(1e-9, rounding**2) * len(target):  # it predicts itself
         return 0.0
     share = 1 - both / alone
     extra = phi.shape[1] - base

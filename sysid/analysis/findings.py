@@ -40,11 +40,12 @@ def merged(findings: Iterable[Finding], records: int) -> list[Finding]:
     shared: dict[tuple[str, str, str], list[Finding]] = {}
     for f in findings:
         shared.setdefault((f.level, f.topic, f.channel), []).append(f)
-    lines = [_over_records(group, records) for group in shared.values()]
-    channels: dict[tuple[str, str, str], list[Finding]] = {}
+    lines: list[Finding] = []
+    for group in shared.values():
+        lines += [_over_records(group, records)] if len(group) > 1 and records > 1 else group
+    channels: dict[tuple[str, str], list[Finding]] = {}
     for f in lines:
-        where = f.record if records == 1 else ""
-        channels.setdefault((f.level, f.topic, where), []).append(f)
+        channels.setdefault((f.level, f.topic), []).append(f)
     out: list[Finding] = []
     for group in channels.values():
         out += [_over_channels(group)] if len(group) > _CHANNELS else group
@@ -53,9 +54,9 @@ def merged(findings: Iterable[Finding], records: int) -> list[Finding]:
 
 def _over_records(group: list[Finding], records: int) -> Finding:
     first = group[0]
-    if len(group) == 1:
-        return first
-    shown = f"{len(group)} of {records} records"
+    shown = f"{min(len(group), records)} of {records} records"
+    if first.topic == "extrapolation":  # it is said of test records alone
+        shown = f"{len(group)} test records"
     found = first.found if all(f.found == first.found for f in group) else _of(first)
     return replace(first, record=shown, found=found)
 

@@ -84,7 +84,7 @@ class Nested:
         """Factor ``phi`` beside ``target``."""
         norms = np.linalg.norm(phi, axis=0)
         norms[norms == 0] = 1.0
-        r = np.linalg.qr(np.column_stack([phi / norms, target]), mode="r")
+        r: Array = np.asarray(np.linalg.qr(np.column_stack([phi / norms, target]), mode="r"))
         width = phi.shape[1]
         triangle, share = r[:width, :width], r[:width, width]
         dependent = np.abs(np.diag(triangle)) < _DEPENDENT
@@ -110,8 +110,9 @@ class Nested:
     def coefficients(self, width: int) -> Array:
         """Return the coefficients of the regression on the first columns."""
         small = self.triangle[:width, :width]
-        theta: Array = np.linalg.lstsq(small, self.share[:width], rcond=_DEPENDENT)[0]
-        return theta / self.norms[:width]
+        theta = np.linalg.lstsq(small, self.share[:width], rcond=_DEPENDENT)[0]
+        out: Array = theta / self.norms[:width]
+        return out
 
 
 def f_test(small: float, full: float, extra: int, rest: int) -> float:
