@@ -41,7 +41,7 @@ def compare(
         baselines: whether to show the mean and the ARX model.
 
     Returns:
-        A row per record, output, horizon and model: model, record, output, unit, horizon
+        A row per record, output, horizon and model, in this order: model, record, output, unit, horizon
         (``"1"``, ..., ``"simulation"``), rmse and mae (in the unit), nrmse, fit_index and vaf
         (percent), r2, samples (how many count), note (what to know about the row).
 
@@ -74,6 +74,7 @@ def compare(
             model.check_record(record)
         begun = begun_together(models, record)
         linear = _baselines(models) if baselines else {}
+        own: list[dict[str, Any]] = []
         for horizon in horizons:
             outputs = {name: run(model, begun, horizon) for name, model in models.items()}
             seen = ~np.any([np.isnan(y_hat) for y_hat in outputs.values()], axis=0)
@@ -82,7 +83,8 @@ def compare(
                 outputs[name] = _baseline_output(baseline, begun, horizon)
             for name, y_hat in outputs.items():
                 note = _note(models.get(name), horizon)
-                rows += _rows(name, begun, horizon, y_hat, seen, note)
+                own += _rows(name, begun, horizon, y_hat, seen, note)
+        rows += sorted(own, key=lambda row: record.y_names.index(row["output"]))
     return pd.DataFrame(rows)
 
 

@@ -2,7 +2,7 @@
 
     python tests/torture/fuzz_records.py [--seconds 600] [--seed 0]
 
-Records are drawn by hypothesis from ``tests/degenerate.py``; those that make anything fail are
+Records are drawn by hypothesis from ``tests/degenerate.py``. Those that make anything fail are
 printed with the traceback, each place once, and the exit code is 1.
 """
 
@@ -17,9 +17,45 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+TESTS = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(TESTS.parent), str(TESTS)]
 
-from degenerate import everything, groups
+from degenerate import everything, groups  # noqa: E402
+
+from sysid.data.records import Record  # noqa: E402
+
+
+class Fuzz:
+    """What was tried until ``end``, and the places that failed."""
+
+    def __init__(self, end: float, directory: Path) -> None:
+        self.end, self.directory = end, directory
+        self.tried = 0
+        self.places: dict[str, str] = {}
+
+    def attempt(self, records: list[Record]) -> None:
+        if time.monotonic() > self.end:
+            return
+        self.tried += 1
+        try:
+            everything(records, self.directory)
+        except Exception as error:
+            frames = traceback.extract_tb(error.__traceback__)
+            own = [f for f in frames if "sysid" in Path(f.filename).parts] or frames
+            place = f"{own[-1].filename}:{own[-1].lineno}"
+            if place not in self.places:
+                self.places[place] = repr(error)
+                print(f"{place}: {error!r}\n  {records}", flush=True)
+                traceback.print_exc()
+
+    def batch(self, number: int) -> None:
+        """Try ten groups of records that a seed draws."""
+        drawn = given(records=groups())(self.attempt)
+        settled = settings(
+            max_examples=10, deadline=None, database=None, phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )  # fmt: skip
+        seed(number)(settled(drawn))()
 
 
 def main() -> int:
@@ -27,43 +63,16 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    end, number, tried = time.monotonic() + options.seconds, options.seed, 0
-    places: dict[str, str] = {}
+    number = options.seed
     with tempfile.TemporaryDirectory() as folder:
-        while time.monotonic() < end:
+        fuzz = Fuzz(time.monotonic() + options.seconds, Path(folder))
+        while time.monotonic() < fuzz.end:
+            fuzz.batch(number)
             number += 1
-
-            @seed(number)
-            @settings(
-                max_examples=10, deadline=None, database=None, phases=[Phase.generate],
-                suppress_health_check=list(HealthCheck),
-            )  # fmt: skip
-            @given(records=groups())
-            def attempt(records: list) -> None:
-                nonlocal tried
-                if time.monotonic() > end:
-                    return
-                tried += 1
-                try:
-                    everything(records, Path(folder))
-                except Exception as error:
-                    frame = traceback.extract_tb(error.__traceback__)[-1]
-                    own = [
-                        f
-                        for f in traceback.extract_tb(error.__traceback__)
-                        if "sysid" in f.filename
-                    ]
-                    place = f"{(own or [frame])[-1].filename}:{(own or [frame])[-1].lineno}"
-                    if place not in places:
-                        places[place] = repr(error)
-                        print(f"{place}: {error!r}\n  seed {number}, {records}", flush=True)
-                        traceback.print_exc()
-
-            attempt()
-    print(f"{tried} groups of records tried, {len(places)} places failed")
-    for place, error in places.items():
+    print(f"{fuzz.tried} groups of records tried, {len(fuzz.places)} places failed")
+    for place, error in fuzz.places.items():
         print(f"  {place}: {error}")
-    return bool(places)
+    return int(bool(fuzz.places))
 
 
 if __name__ == "__main__":
