@@ -60,7 +60,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def search(files: Path, out: Path, test: str = "test") -> Automatic:
     train = [str(files / "a.csv"), str(files / "b.csv")]
-    return auto_sources(train, [str(files / f"{test}.csv")], budget=0.3, out=out)
+    return auto_sources(train, [str(files / f"{test}.csv")], budget=0.15, out=out)
 
 
 @pytest.mark.slow
