@@ -14,10 +14,9 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sysid import Record, Stamps, read, write
+from sysid.data.assembly import guess_columns
 from sysid.data.dates import is_stamp, read_dates
 from sysid.data.errors import TimeStampError
-from sysid.data.assembly import guess_columns
-from sysid.data.files import read, write
 from sysid.data.parquet import map_parquet
 from sysid.data.stamps import seconds_of, time_column, uniform_step
 from sysid.data.time_columns import time_names
