@@ -39,7 +39,7 @@ class Candidate:
     @property
     def recurrent(self) -> bool:
         """Whether it is a network that has nothing linear in it."""
-        return self.model["kind"] in ("gru", "lstm")
+        return bool(self.model["kind"] in ("gru", "lstm"))
 
     @property
     def linear(self) -> bool:
@@ -200,8 +200,10 @@ class Candidates:
             for change in (1, -1):
                 value = model[order] + change
                 if value >= least:
-                    both = {"nb": model["nb"] + change} if order == "na" and self.nu else {}
-                    yield Candidate(model | {order: value} | both, training, best.seed)
+                    both: dict[str, Any] = {order: value}
+                    if order == "na" and self.nu:
+                        both["nb"] = model["nb"] + change
+                    yield Candidate(model | both, training, best.seed)
         if training.get("horizons"):
             # What they led to may be a worse valley than that of the linear start.
             at_once = {k: v for k, v in training.items() if k != "horizon_epochs"}
@@ -277,7 +279,9 @@ class Candidates:
             "nk": nk,
         }
         growing = [h for h in (1, 10, 100) if self.fewest <= h <= self.longest // 10]
-        horizons = {"horizons": growing, "horizon_epochs": 6 if hidden else 3} if growing else {}
+        horizons: dict[str, Any] = {}
+        if growing:
+            horizons = {"horizons": growing, "horizon_epochs": 6 if hidden else 3}
         model |= {"hidden_sizes": list(hidden), "stable": bool(hidden)}
         return Candidate(model, self._second_order() | horizons)
 

@@ -8,12 +8,15 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from sysid.data.records import Array, Record
 from sysid.models import Ensemble, Model
 from sysid.models.evaluating import evaluating
 from sysid.models.stateful import StatefulModel
 from sysid.training.full_sequence import usable_stretches
+
+Integers = NDArray[np.int64]
 
 # Runs of each length class: as a share of a held-out part, at most so many samples, and how many
 # runs in all; a whole part is run once.
@@ -92,9 +95,9 @@ class _Runs:
 
     u: Array
     y: Array  # missing where nothing is scored
-    part: Array  # (runs, samples)
-    lengths: Array  # (runs,): samples before what was added to make the runs alike
-    kind: Array  # (runs,): the length class, or which inputs
+    part: Integers  # (runs, samples)
+    lengths: Integers  # (runs,): samples before what was added to make the runs alike
+    kind: Integers  # (runs,): the length class, or which inputs
 
     def some(self, chosen: slice) -> _Runs:
         """Return every so many of the runs."""
@@ -180,7 +183,7 @@ class Judge:
             squares = ((y_hat - y) / self.std) ** 2
         return np.where(np.isfinite(squares), squares, np.where(seen, np.inf, 0.0)), seen
 
-    def _left(self, y_hat: Array, lengths: Array) -> Array:
+    def _left(self, y_hat: Array, lengths: Integers) -> NDArray[np.bool_]:
         """Return for each run whether it is not finite or leaves the measured range."""
         margin = _MARGIN * (self.high - self.low) if self.bounded else np.inf
         margin = np.maximum(margin, _STILL * np.abs(self.high))
@@ -189,13 +192,13 @@ class Judge:
         inside &= np.isfinite(y_hat)
         sample = np.arange(y_hat.shape[1])
         counts = (sample >= self.n_init) & (sample < lengths[:, None])
-        left: Array = (counts & ~inside.all(axis=2)).any(axis=1)
+        left: NDArray[np.bool_] = (counts & ~inside.all(axis=2)).any(axis=1)
         return left
 
     def _scored(self, blocks: list[Record], first: int, runs_each: float) -> Iterator[_Runs]:
         """Yield the runs through whole held-out blocks, and those through parts of them."""
         n = self.n_init
-        rows: list[tuple[Record, Array, int]] = []
+        rows: list[tuple[Record, Integers, int]] = []
         for kind, (share, most, of_runs) in enumerate(_LENGTHS):
             for i, block in enumerate(blocks):
                 whole = len(block)
@@ -285,7 +288,7 @@ def _stretches(record: Record, n_init: int) -> list[Record]:
 
 
 def _measured(record: Record, n_init: int) -> bool:
-    return not np.isnan(record.y[n_init:]).all()
+    return not bool(np.isnan(record.y[n_init:]).all())
 
 
 def _startable(y: Array, start: int, n: int, last: int) -> int:
@@ -297,7 +300,7 @@ def _startable(y: Array, start: int, n: int, last: int) -> int:
 
 
 def _side_by_side(
-    records: Sequence[Record], parts: Sequence[Array] | None, kinds: Sequence[int]
+    records: Sequence[Record], parts: Sequence[Integers] | None, kinds: Sequence[int]
 ) -> _Runs:
     """Return records padded to the longest; what was added is not scored."""
     most = max(len(r) for r in records)

@@ -92,14 +92,9 @@ class Trial:
         if self.candidate.scheduled:
             began = time.perf_counter()
             self._make_trainers()
-            for run in (t.epochs() for t in self.trainers):
-                next(run)  # what is compiled is compiled here
-                run.close()
+            _one_epoch(self.trainers)  # what is compiled is compiled here
             one = time.perf_counter()
-            for trainer in self.trainers:
-                run = trainer.epochs()
-                next(run)
-                run.close()
+            _one_epoch(self.trainers)
             epoch = max(time.perf_counter() - one, 1e-6)
             left = seconds - (time.perf_counter() - began)
             self._limit(max(int(_PLANNED * left / epoch), _FEWEST))
@@ -117,7 +112,7 @@ class Trial:
         self.config = self.config.model_copy(update={"training": training})
 
     def _train(self, end: float, deadline: float) -> None:
-        runs: list[Generator[Epoch]] = [t.epochs() for t in self.trainers]  # type: ignore[misc]
+        runs: list[Generator[Epoch, None, None]] = [t.epochs() for t in self.trainers]  # type: ignore[misc]
         try:
             while self._epoch(runs, deadline):
                 now = time.perf_counter()
@@ -134,7 +129,7 @@ class Trial:
             for run in runs:
                 run.close()
 
-    def _epoch(self, runs: Sequence[Generator[Epoch]], deadline: float) -> bool:
+    def _epoch(self, runs: Sequence[Generator[Epoch, None, None]], deadline: float) -> bool:
         """Train each model for one epoch of the loss itself; return whether there was one."""
         losses = []
         for i, (run, trainer) in enumerate(zip(runs, self.trainers, strict=True)):
@@ -213,6 +208,12 @@ class Trial:
             "stopped_because": self.reason or "time",
             "verdict": self.verdict,
         }
+
+
+def _one_epoch(trainers: Sequence[Trainer]) -> None:
+    for trainer in trainers:
+        for _ in trainer.epochs():
+            break
 
 
 def _copied(model: Model) -> dict[str, Tensor]:
