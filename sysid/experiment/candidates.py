@@ -17,6 +17,7 @@ _ORDERS = (1, 2, 3, 4, 6, 8)  # states of linear models
 _LAGS = (2, 5, 10)
 _LM_SAMPLES = 400_000  # above, J'J over everything takes longer than it is worth
 _PIECES = (100, 20, 5)  # that a record of a plant that integrates is cut into, one after the other
+_MOST_UNITS = 200  # of a recurrent network
 _WINDOWS = 64  # a step of Adam
 _MOST_WINDOWS = 4000  # an epoch of Adam
 _ENDLESS = 1e12  # weight decay that leaves nothing but the mean
@@ -50,7 +51,7 @@ class Candidate:
     @property
     def scheduled(self) -> bool:
         """Whether the learning rate follows a schedule, which has to be run to its end."""
-        return self.training.get("schedule", "constant") != "constant"
+        return bool(self.training.get("schedule", "constant") != "constant")
 
     @property
     def is_mean(self) -> bool:
@@ -183,13 +184,13 @@ class Candidates:
             return
         if best.recurrent:
             other = "lstm" if model["kind"] == "gru" else "gru"
-            for change in (
+            for other_cell in (
                 {"hidden_size": model["hidden_size"] * 2},
                 {"kind": other},
                 {"hidden_size": max(model["hidden_size"] // 2, 4)},
             ):
-                if (model | change)["hidden_size"] <= 200:
-                    yield Candidate(model | change, training, best.seed)
+                if (model | other_cell)["hidden_size"] <= _MOST_UNITS:
+                    yield Candidate(model | other_cell, training, best.seed)
         for sizes in ("hidden_sizes", "output_hidden_sizes"):
             for factor in (1.6, 1 / 1.6) if model.get(sizes) else ():
                 other_sizes = [max(round(factor * hidden), 2) for hidden in model[sizes]]

@@ -293,10 +293,8 @@ def _measured(record: Record, n_init: int) -> bool:
 
 def _startable(y: Array, start: int, n: int, last: int) -> int:
     """Return the next place whose first ``n`` outputs are complete, or else ``start``."""
-    for place in (*range(start, last + 1), *range(start)):
-        if not np.isnan(y[place : place + n]).any():
-            return place
-    return start
+    places = [*range(start, last + 1), *range(start)]
+    return next((p for p in places if not np.isnan(y[p : p + n]).any()), start)
 
 
 def _side_by_side(
