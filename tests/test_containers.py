@@ -18,8 +18,8 @@ from numpy.testing import assert_array_equal
 from scipy.io import savemat
 
 import sysid
-from sysid.data.matlab import read_arrays
-from sysid.data.structures import Cells, Structure
+from sysid.data.readers.matlab import read_arrays
+from sysid.data.readers.structures import Cells, Structure
 
 N = 40
 T = 0.1 * np.arange(N)

@@ -16,11 +16,11 @@ from sysid.data import memory
 from sysid.data.assembly import guess_columns
 from sysid.data.columns import unknown_column
 from sysid.data.files import column_names, read, write
-from sysid.data.matlab import read_arrays
 from sysid.data.memory import refuse_swollen
+from sysid.data.readers.matlab import read_arrays
+from sysid.data.readers.tables import distinct, repeated
 from sysid.data.records import Record
 from sysid.data.stamps import seconds_of, uniform_step
-from sysid.data.tables import distinct, repeated
 
 RNG = np.random.default_rng(0)
 RECORD = Record(

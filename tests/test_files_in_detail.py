@@ -14,8 +14,8 @@ from numpy.testing import assert_array_equal
 from scipy.io import loadmat, savemat
 
 from sysid import Record, load_benchmark, read, write
-from sysid.data.matlab import read_arrays
-from sysid.data.tables import METADATA, StoredRecord
+from sysid.data.readers.matlab import read_arrays
+from sysid.data.readers.tables import METADATA, StoredRecord
 
 STORED = (
     '{"name": "n", "sampling_time": 0.1, "u_names": ["u"], "y_names": ["y"], '
@@ -142,7 +142,7 @@ def test_what_no_channel_can_be_made_of(array: Any, kind: str, tmp_path: Path) -
 def test_a_matrix_of_too_many_columns_is_no_channels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sysid.data.structures._CHANNELS", 3)
+    monkeypatch.setattr("sysid.data.readers.structures._CHANNELS", 3)
     np.savez(tmp_path / "a.npz", u=np.ones((4, 2)), y=np.ones((4, 2)))
     with pytest.raises(ValueError, match=r"have a channel in each column, got the shape \(4, 2\)"):
         read(tmp_path / "a.npz", u=["u1"], y=["y"])
@@ -220,7 +220,7 @@ def test_no_line_is_lost_where_the_look_at_the_head_ends(rows: int, tmp_path: Pa
 def test_a_head_that_is_cut_anywhere(
     size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sysid.data.lines._BLOCK", size)
+    monkeypatch.setattr("sysid.data.readers.lines._BLOCK", size)
     text = "u1,y1 [°C]\n" + "".join(f"{i},{i}\n" for i in range(200))
     (tmp_path / "a.csv").write_bytes(text.encode())
     record = read(tmp_path / "a.csv", u=["u1"], y=["y1 [°C]"])
@@ -230,8 +230,8 @@ def test_a_head_that_is_cut_anywhere(
 def test_lines_may_be_as_long_as_the_longest_head(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sysid.data.lines._BLOCK", 8)
-    monkeypatch.setattr("sysid.data.lines._LONGEST", 32)
+    monkeypatch.setattr("sysid.data.readers.lines._BLOCK", 8)
+    monkeypatch.setattr("sysid.data.readers.lines._LONGEST", 32)
     names = ",".join(f"u{i}" for i in range(20))
     row = ",".join(["1"] * 20)
     (tmp_path / "a.csv").write_text(f"{names}\n{row}\n{row}\n")

@@ -16,11 +16,11 @@ import pandas as pd
 from sysid.data.columns import unknown_column
 from sysid.data.errors import TimeStampError, shown
 from sysid.data.memory import refuse_swollen, refuse_too_large
+from sysid.data.readers.tables import Table
 from sysid.data.reading import Reading
 from sysid.data.records import Record
 from sysid.data.resampling import checked_step
 from sysid.data.stamps import TimeColumn
-from sysid.data.tables import Table
 from sysid.data.time_columns import NO_TIME, find_time, time_names
 from sysid.data.time_names import Rank, rank
 from sysid.data.uneven import put_on_grid, with_held_inputs

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sysid.data.cells import measured
 from sysid.data.errors import shown
+from sysid.data.readers.cells import measured
 
 Array = NDArray[np.float64]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from sysid.data.assembly import assembled
 from sysid.data.atomic import replacing
 from sysid.data.errors import one_line
-from sysid.data.experiments import chosen_part, experiments, only
-from sysid.data.opening import open_table, unreadable
+from sysid.data.readers.experiments import chosen_part, experiments, only
+from sysid.data.readers.opening import open_table, unreadable
 from sysid.data.reading import Reading
 from sysid.data.records import Record
 from sysid.data.writing import writer

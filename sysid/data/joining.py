@@ -13,11 +13,11 @@ import pandas as pd
 from sysid.data.assembly import assembled, guess_columns
 from sysid.data.columns import Array
 from sysid.data.errors import TimeStampError, one_line
-from sysid.data.opening import open_table
+from sysid.data.readers.opening import open_table
+from sysid.data.readers.tables import Table
 from sysid.data.reading import Reading
 from sysid.data.records import Record
 from sysid.data.stamps import TimeColumn
-from sysid.data.tables import Table
 from sysid.data.time_columns import find_time, time_names
 from sysid.data.time_names import unit_seconds
 

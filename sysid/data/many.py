@@ -13,11 +13,11 @@ from itertools import starmap
 from pathlib import Path
 from typing import Any
 
-from sysid.data.experiments import chosen_part
 from sysid.data.files import read_experiments
 from sysid.data.joining import read_joined
 from sysid.data.memory import refuse_too_large
-from sysid.data.opening import is_data_file
+from sysid.data.readers.experiments import chosen_part
+from sysid.data.readers.opening import is_data_file
 from sysid.data.reading import Reading
 from sysid.data.records import Record
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sysid.data.arrays import stored_record
 from sysid.data.columns import column, unknown_column
 from sysid.data.errors import TimeStampError
+from sysid.data.readers.arrays import stored_record
+from sysid.data.readers.tables import StoredRecord
 from sysid.data.records import Array, Record
 from sysid.data.stamps import Stamps, time_column
-from sysid.data.tables import StoredRecord
 
 _NOTHING = StoredRecord(
     name="", sampling_time=None, u_names=[], y_names=[], u_units=[], y_units=[], n_init=0

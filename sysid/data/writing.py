@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import numpy as np
 
+from sysid.data.readers.tables import METADATA, StoredStamps
 from sysid.data.records import Record
-from sysid.data.tables import METADATA, StoredStamps
 
 
 def writer(path: Path) -> Callable[[Record, Path], None]:

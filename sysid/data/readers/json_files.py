@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from sysid.data.memory import refuse_too_large
+from sysid.data.readers.structures import Cells, Structure, laid_out
+from sysid.data.readers.tables import Table
 from sysid.data.reading import Reading
-from sysid.data.structures import Cells, Structure, laid_out
-from sysid.data.tables import Table
 
 _COPIES = 20  # of the text while it is Python's objects
 _LINES = (".jsonl", ".ndjson")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from sysid.data.cells import is_number, is_unit
-from sysid.data.lines import Lines
+from sysid.data.readers.cells import is_number, is_unit
+from sysid.data.readers.lines import Lines
 from sysid.data.time_names import SECONDS
 
 _LINE = re.compile(

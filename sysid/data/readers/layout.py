@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sysid.data.cells import decimal_sign, is_missing, is_unit, is_value
 from sysid.data.dates import is_stamp
-from sysid.data.headers import Header, find_header
-from sysid.data.lines import BLANKS, Counts, Lines, Mask, is_comment, split
+from sysid.data.readers.cells import decimal_sign, is_missing, is_unit, is_value
+from sysid.data.readers.headers import Header, find_header
+from sysid.data.readers.lines import BLANKS, Counts, Lines, Mask, is_comment, split
 
 _DELIMITERS = ("\t", ";", ",", "|", BLANKS)
 _ROWS = 100  # rows that tell what each column holds

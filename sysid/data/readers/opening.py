@@ -6,16 +6,16 @@ import codecs
 from collections.abc import Callable
 from pathlib import Path
 
-from sysid.data.arrays import open_feather, open_mat, open_npy, open_npz, open_parquet
-from sysid.data.conversions import CONVERTED
 from sysid.data.errors import one_line
-from sysid.data.hdf5 import open_hdf5
-from sysid.data.json_files import open_json
-from sysid.data.loggers import open_mf4, open_tdms
+from sysid.data.readers.arrays import open_feather, open_mat, open_npy, open_npz, open_parquet
+from sysid.data.readers.conversions import CONVERTED
+from sysid.data.readers.hdf5 import open_hdf5
+from sysid.data.readers.json_files import open_json
+from sysid.data.readers.loggers import open_mf4, open_tdms
+from sysid.data.readers.spreadsheets import open_excel
+from sysid.data.readers.tables import Table
+from sysid.data.readers.text import open_text
 from sysid.data.reading import Reading
-from sysid.data.spreadsheets import open_excel
-from sysid.data.tables import Table
-from sysid.data.text import open_text
 
 _TEXTS = (".csv", ".txt", ".tsv", ".dat", ".asc", ".log", ".lvm", ".prn", ".data")
 # More suffixes that say that a file is no table of text.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sysid.data.structures import Unreadable
+from sysid.data.readers.structures import Unreadable
 
 _DATASET = "s = {x}{{1}}.Values; t = s.Time; y = s.Data; save('FILE.mat', 't', 'y')"
 _TO_TYPE = {

@@ -12,9 +12,9 @@ from typing import Any
 import pandas as pd
 
 from sysid.data.memory import refuse_swollen, refuse_too_large
-from sysid.data.optional import needed
+from sysid.data.readers.optional import needed
+from sysid.data.readers.tables import Table, distinct, repeated
 from sysid.data.reading import Reading
-from sysid.data.tables import Table, distinct, repeated
 
 _MISSING = {"", "#n/a", "nan", "na", "n/a", "null", "-"}
 _LONGEST_UNIT = 16  # letters

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sysid.data.cells import is_number, is_unit, is_value
-from sysid.data.lines import BLANKS, Lines, is_comment, split
+from sysid.data.readers.cells import is_number, is_unit, is_value
+from sysid.data.readers.lines import BLANKS, Lines, is_comment, split
 
 _LONGEST_UNIT = 16  # characters
 _COMMENTS = 3  # lines of comment right above the data that may name the columns

@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sysid.data.cells import numbers
-from sysid.data.dialects import Plain, beside, plain
-from sysid.data.headers import Header
-from sysid.data.layout import Layout, find_layout, table_bytes
-from sysid.data.lines import read_lines
-from sysid.data.long_form import Load, parse_pivot, pivoted, refuse_long_form, time_like
+from sysid.data.readers.cells import numbers
+from sysid.data.readers.dialects import Plain, beside, plain
+from sysid.data.readers.headers import Header
+from sysid.data.readers.layout import Layout, find_layout, table_bytes
+from sysid.data.readers.lines import read_lines
+from sysid.data.readers.long_form import Load, parse_pivot, pivoted, refuse_long_form, time_like
+from sysid.data.readers.steps import stated_step, stated_units
+from sysid.data.readers.tables import Table, distinct, repeated
 from sysid.data.reading import Reading
-from sysid.data.steps import stated_step, stated_units
-from sysid.data.tables import Table, distinct, repeated
 
 
 def open_text(path: Path, reading: Reading) -> Table:

@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 
 from sysid.data.fields import far_more_channels
+from sysid.data.readers.tables import METADATA, StoredRecord, Table, distinct
 from sysid.data.reading import Reading
-from sysid.data.tables import METADATA, StoredRecord, Table, distinct
 
 _CHANNELS = 1 << 16  # most channels of a file
 _KINDS = {"c": "complex numbers", "U": "text", "S": "text"}

@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 
 from sysid.data.fields import far_more_channels
-from sysid.data.hdf5 import open_hdf5
-from sysid.data.matlab import read_arrays
 from sysid.data.memory import refuse_swollen, refuse_too_large
+from sysid.data.readers.hdf5 import open_hdf5
+from sysid.data.readers.matlab import read_arrays
+from sysid.data.readers.structures import Structure, laid_out
+from sysid.data.readers.tables import METADATA, StoredRecord, Table, distinct, repeated
 from sysid.data.reading import Reading
-from sysid.data.structures import Structure, laid_out
-from sysid.data.tables import METADATA, StoredRecord, Table, distinct, repeated
 
 _HINT = "read fewer columns, or cut the file"
 _ROWS_OF_TEXT = 1024  # read at a time, as they may be long

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sysid.data.matlab_classes import unreadable
 from sysid.data.memory import refuse_swollen, refuse_too_large
-from sysid.data.structures import Cells, Structure
+from sysid.data.readers.matlab_classes import unreadable
+from sysid.data.readers.structures import Cells, Structure
 
 _HEADER = 128
 _MATRIX, _COMPRESSED = 14, 15

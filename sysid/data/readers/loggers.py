@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from sysid.data.memory import refuse_swollen, refuse_too_large
-from sysid.data.optional import needed
+from sysid.data.readers.optional import needed
+from sysid.data.readers.structures import Measured, Structure, Unreadable, laid_out
+from sysid.data.readers.tables import Table
 from sysid.data.reading import Reading
-from sysid.data.structures import Measured, Structure, Unreadable, laid_out
-from sysid.data.tables import Table
 
 _HINT = "cut the file, or export fewer channels"
 

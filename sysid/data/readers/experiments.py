@@ -13,8 +13,8 @@ import pandas as pd
 
 from sysid.data.columns import unknown_column
 from sysid.data.errors import shown
+from sysid.data.readers.tables import Table
 from sysid.data.reading import Reading
-from sysid.data.tables import Table
 
 _FEWEST = 2  # samples of an experiment, in the mean
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from sysid.data.matlab_classes import unreadable
 from sysid.data.memory import refuse_swollen, refuse_too_large
+from sysid.data.readers.matlab_classes import unreadable
+from sysid.data.readers.structures import Cells, Measured, Structure, Unreadable, laid_out, text_of
+from sysid.data.readers.tables import Table
 from sysid.data.reading import Reading
-from sysid.data.structures import Cells, Measured, Structure, Unreadable, laid_out, text_of
-from sysid.data.tables import Table
 
 _DEEPEST = 16  # groups within each other
 _MOST_VALUES = 1 << 16  # in all groups and cells of a file

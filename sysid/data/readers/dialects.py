@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from sysid.data.cells import is_value
-from sysid.data.lines import Lines, is_comment, split
+from sysid.data.readers.cells import is_value
+from sysid.data.readers.lines import Lines, is_comment, split
 
 _END_OF_HEADER = "***End_of_Header***"
 _SERIAL = re.compile(r"\d\d:\d\d:\d\d\.\d{3} -> ")

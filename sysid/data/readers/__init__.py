@@ -1,0 +1,1 @@
+"""Readers: what each kind of file offers, as a table of columns."""
