@@ -295,7 +295,18 @@ class StatefulModel(Model):
     def trajectory(self, u: Tensor, state: Tensor) -> Tensor:
         """Return the states from the first sample to the one after the last, without feedback.
 
-        ``(batch, time + 1, state_size)`` from ``(batch, time, nu)`` and ``(batch, state_size)``.
+        Args:
+            u: ``(batch, time, nu)`` in scaled units.
+            state: ``(batch, state_size)``, before the first sample.
+
+        Returns:
+            ``(batch, time + 1, state_size)``.
+
+        Example:
+            >>> from sysid import StateSpace
+            >>> model = StateSpace(nu=1, ny=1, nx=2)
+            >>> model.trajectory(torch.zeros(1, 3, 1), torch.zeros(1, 2)).shape
+            torch.Size([1, 4, 2])
         """
         raise NotImplementedError(f"{self.kind} must say how it gets to its states")
 
