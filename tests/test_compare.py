@@ -13,7 +13,7 @@ from systems import linear_record, two_by_two
 from test_models import make
 
 import sysid
-from sysid.analysis.compare import compare, scores_to_dict
+from sysid.analysis.compare import compare, over_records, scores_to_dict
 from sysid.data.records import Record
 from sysid.models.baseline import fit_baseline
 
@@ -138,3 +138,22 @@ def test_predicting_a_whole_record_takes_a_few_simulations() -> None:
     u, y = np.random.default_rng(0).standard_normal((2, 20_000))
     record = Record(u, y)
     assert fastest(lambda: model.predict(record, 10)) < 40 * fastest(lambda: model.simulate(record))
+
+
+def test_a_row_over_all_records_is_of_all_their_samples() -> None:
+    model = make("narx")
+    records = [two_by_two(60).replace(name="a"), two_by_two(90, seed=1).replace(name="b")]
+    scores = compare({"narx": model}, records, (1, "simulation"))
+    table = over_records(scores)
+    assert list(table.columns) == list(scores.columns)
+    assert list(zip(table["output"], table["horizon"], strict=True)) == [
+        ("y1", "1"), ("y1", "simulation"), ("y2", "1"), ("y2", "simulation")
+    ]  # fmt: skip
+    errors = [(model.simulate(r) - r.y)[model.n_memory :, 1] for r in records]
+    row = table.iloc[3]
+    assert_allclose(row["rmse"], np.sqrt(np.mean(np.concatenate(errors) ** 2)), rtol=1e-12)
+    each = scores.query("output == 'y2' and horizon == 'simulation'")
+    assert_allclose(row["fit_index"], each["fit_index"].mean(), rtol=1e-12)
+    assert row["record"] == "all 2 records"
+    assert "(a)" in row["note"]
+    assert over_records(compare({"narx": model}, records[:1])).empty

@@ -119,12 +119,12 @@ def test_what_cannot_be_tested_is_refused(call, match: str) -> None:  # type: ig
 
 
 def test_no_test_passes_with_a_correlation_outside_its_band() -> None:
-    """A slow input leaves much in few lags: the joint statistic alone passed some of these."""
+    """One lag of 26 that stands out is little to the joint statistic, which passes some."""
     rng = np.random.default_rng(5)
     outside = 0
-    for share in np.linspace(0, 0.12, 40):
-        u = np.convolve(rng.standard_normal(700), np.ones(100) / 10, mode="valid")[:, None]
-        found = check_residuals(rng.standard_normal((601, 1)) + share * u, u)
+    for share in np.linspace(0.05, 0.25, 40):
+        u = rng.standard_normal((600, 1))
+        found = check_residuals(rng.standard_normal((600, 1)) + share * np.roll(u, 3), u)
         for row in found.verdicts.itertuples():
             kept = found.correlations.query("test == @row.test")
             beyond = kept.loc[kept["value"].abs() > kept["band"], "lag"].tolist()

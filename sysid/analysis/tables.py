@@ -17,6 +17,7 @@ from sysid.analysis.uncertainty import coverage as conformal_coverage
 from sysid.data.records import Record
 
 _CARDS = 6
+_RECORDS = 4  # that have a card each
 
 _FORMATS = {
     "fit_index": ".2f",
@@ -47,10 +48,13 @@ def subtitle(contents: Contents) -> str:
 def cards(contents: Contents) -> list[dict[str, Any]]:
     """Say in words what the free runs are worth: of each output over all records, then of each.
 
-    Of many records and outputs the first few are said; the table has them all.
+    Of many records there is none by itself, and of many outputs the first few are said; the
+    table has them all.
     """
     runs = contents.free_runs()
-    runs = pd.concat([over_records(runs), runs]) if len(contents.records) > 1 else runs
+    if len(contents.records) > 1:
+        each = [] if len(contents.records) > _RECORDS else [runs]
+        runs = pd.concat([over_records(runs), *each])
     found = (
         _card(contents, str(record), str(output), rows)
         for (record, output), rows in runs.groupby(["record", "output"], sort=False)
