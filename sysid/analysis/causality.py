@@ -13,7 +13,6 @@ from sysid.data.records import Array
 _OWN = 60  # past samples of a series that its own forecast may use
 _OTHER = 10  # past samples of another series that may help
 _LEVEL = 1e-4  # of the F test
-_NOISE = 1e-4  # share of an output's std, below which what a model leaves is rounding
 _HELD = 0.5  # share of samples that repeat the last one, above which an input is held
 _EXACT = 1e-4  # share of what is new in an input that a rule may leave
 _ROUNDED = 0.05  # the same where the file was rounded
@@ -49,9 +48,6 @@ def _reaction(y: Array, e: Array, u: Array) -> float:
     changes = np.flatnonzero(np.diff(u) != 0) + 1
     if len(changes) < (1 - _HELD) * np.isfinite(u).sum():
         return _levels(y, u, changes)
-    seen = e[np.isfinite(e)]
-    if not len(seen) or seen.std() < _NOISE:  # rounding: no disturbance comes back
-        return 0.0
     own: Part = (u, range(1, _own(e + u) + 1))
     return _helped(u, [own], [(e, range(1, _OTHER + 1))])
 
@@ -123,7 +119,9 @@ def _helped(x: Array, own: list[Part], other: list[Part]) -> float:
     fit = Nested.of(phi, target)
     base = 1 + sum(len(lags) for _, lags in own)
     alone, both = fit.loss(base), fit.loss(phi.shape[1])
-    if not alone > 1e-9 * len(target):  # it predicts itself: nothing to help with
+    # It predicts itself, but for rounding, which its own coefficients amplify: nothing to help with.
+    rounding = grid(x) ** 2 / 12 * (1 + float(np.sum(fit.coefficients(base)[1:] ** 2)))
+    if not alone > max(1e-9, 4 * rounding) * len(target):
         return 0.0
     share = 1 - both / alone
     extra = phi.shape[1] - base
