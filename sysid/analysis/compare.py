@@ -43,7 +43,8 @@ def compare(
     Returns:
         A row per record, output, horizon and model, in this order: model, record, output, unit,
         horizon (``"1"``, ..., ``"simulation"``), rmse and mae (in the unit), nrmse, fit_index and
-        vaf (percent), r2, samples (how many count), note (what to know about the row).
+        vaf (percent), r2, samples (how many count), n_init (measured samples at the start, which
+        are not scored), note (what to know about the row).
 
     Raises:
         ValueError: if a record has no outputs or does not belong to a model, there is no
