@@ -119,7 +119,7 @@ def _helped(x: Array, own: list[Part], other: list[Part]) -> float:
     fit = Nested.of(phi, target)
     base = 1 + sum(len(lags) for _, lags in own)
     alone, both = fit.loss(base), fit.loss(phi.shape[1])
-    # It predicts itself, but for rounding, which its own coefficients amplify: nothing to help with.
+    # It predicts itself, but for rounding, which its coefficients amplify: no help is needed.
     rounding = grid(x) ** 2 / 12 * (1 + float(np.sum(fit.coefficients(base)[1:] ** 2)))
     if not alone > max(1e-9, 4 * rounding) * len(target):
         return 0.0
