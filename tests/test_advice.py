@@ -182,13 +182,15 @@ def command(*arguments: str, cwd: Path, code: int = 0) -> str:
 def test_the_command(tmp_path: Path) -> None:
     frame = good().to_frame().rename(columns={"t": "clock"})
     frame["t"] = np.sort(np.random.default_rng(0).random(N))  # not a clock at all
-    frame.to_csv(tmp_path / "a.csv", index=False)
+    frame.drop(columns="clock").to_csv(tmp_path / "a.csv", index=False)
+    for name in ("b.csv", "c.csv"):
+        frame.to_csv(tmp_path / name, index=False)
     document = json.loads(command("a.csv", "--json", cwd=tmp_path))
     assert document["suggestion"]["nk"] == 1
     (finding,) = [f for f in document["findings"] if f["level"] == "problem"]
     assert finding["topic"] == "sampling time"
     assert "time column 't' must be uniformly spaced" in finding["found"]
-    text = command("a.csv", "--time", "clock", "--test", "a.csv", cwd=tmp_path)
+    text = command("b.csv", "--time", "clock", "--test", "c.csv", cwd=tmp_path)
     assert "suggested" in text
     assert "problem" not in text
     assert "got 'nope'" in command("a.csv", "--u", "nope", cwd=tmp_path, code=2)
