@@ -166,6 +166,12 @@ def test_a_code_for_no_value_is_named_and_left_out(value: float, count: int) -> 
     assert explained(advice) == pytest.approx(explained(clean), abs=0.1)
 
 
+def test_a_plant_that_starts_at_rest_has_no_code() -> None:
+    u = held(16, 500, 10)
+    y = np.concatenate([np.zeros(7), 0.2 + 0.1 * first_order(u, 0.8)[7:]])  # a car sets off
+    assert "code" not in sysid.advice(Record(u, y, 0.1)).topics
+
+
 def test_a_sensor_that_is_stuck_is_not_dropped() -> None:
     u = held(13, 3000, 10)
     y = 50 + 10 * first_order(u, 0.8) + 0.05 * white(14, 3000)

@@ -188,8 +188,9 @@ def _codes(x: Array, output: bool) -> Iterator[tuple[float, Mask]]:
             known = value in (0.0, -1.0) or abs(value) in _CODES
             times = 2 if known or output else 1000
             far = gap > (0.5 if known else 3) * spread and (counts[end] >= times or known)
-            if far and counts[end] <= 0.3 * len(x) and (output or known):
-                at = x == value
+            at = x == value
+            rests = abs(value) not in _CODES and bool(at[0] or at[-1])  # where it started or ended
+            if far and counts[end] <= 0.3 * len(x) and (output or known) and not rests:
                 yield float(value), at
                 x = np.where(at, np.nan, x)
                 break
