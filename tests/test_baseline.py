@@ -178,8 +178,12 @@ def degenerate() -> dict[str, tuple[Array | None, Array]]:
 @pytest.mark.parametrize("what", degenerate())
 def test_degenerate_records_have_a_stable_one_or_none(what: str) -> None:
     u, y = degenerate()[what]
-    wide = {} if u is None else {"u_names": [f"u{i}" for i in range(u.shape[1])]}
-    record = Record(u, y, **wide, y_names=[f"y{i}" for i in range(y.shape[1])])
+    named = {
+        k: [f"{k}{i}" for i in range(b.shape[-1])]
+        for k, b in (("u", u), ("y", y))
+        if b is not None and b.ndim > 1
+    }
+    record = Record(u, y, u_names=named.get("u"), y_names=named.get("y"))
     fitted = fit_baseline([record])
     if fitted.weight is not None and not np.isnan(record.u).any():
         assert np.isfinite(fitted.simulate(record)).all()
