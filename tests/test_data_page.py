@@ -14,6 +14,8 @@ from numpy.testing import assert_allclose
 import sysid
 from sysid.analysis.data_page import write_data_page
 from sysid.analysis.timeline import channels_timeline
+from sysid.data.reading import Reading
+from sysid.experiment.data import drawable
 
 
 def record(samples: int = 600, **changes: object) -> sysid.Record:
@@ -78,3 +80,12 @@ def test_records_of_other_channels_are_refused(tmp_path: Path) -> None:
         write_data_page(
             tmp_path / "page.html", [record(), sysid.Record([1.0, 2.0], [1.0, 2.0], 0.5)]
         )
+
+
+def test_all_columns_are_drawn_where_none_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    rows = "".join(f"{k},{k % 3},{k % 7}\n" for k in range(60))
+    path.write_text("time,pump,level\n" + rows)
+    reading = drawable([str(path)], Reading())
+    assert reading.y == ["pump", "level"]
+    assert drawable([str(path)], Reading(u=["pump"])).y is None

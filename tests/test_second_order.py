@@ -154,11 +154,11 @@ def errors_of(objective: Objective, loss) -> torch.Tensor:  # type: ignore[no-un
     """The weighted errors whose squares add up to the value, by the loss's own simulation."""
     if hasattr(objective, "phi"):
         error = loss.error(loss.core(objective.phi), objective.target)
-        return error.flatten() / objective.target.numel() ** 0.5
+        return error.flatten() / (~objective.target.isnan()).sum().double() ** 0.5
     if hasattr(objective, "places"):
-        u, y = loss.windows.gather(objective.places)
+        u, y = loss.gather(objective.places)
         error = loss.error(loss.model.unfold(u, y, loss.washout)[0], y)[:, loss.first :]
-        return error.flatten() / error.numel() ** 0.5
+        return error.flatten() / (~y[:, loss.first :].isnan()).sum().double() ** 0.5
     u, y = loss.padded(objective.items)
     error = loss.error(loss.unfold(objective.items, u, y)[0], y)[:, loss.first :]
     return error.flatten() / (~y[:, loss.first :].isnan()).sum().double() ** 0.5

@@ -24,14 +24,15 @@ def plot(
 ) -> None:
     """Draw data files on one page: channels over time, spectra, histograms, missing samples.
 
-    The page needs no network and no other file. It says, too, what sysid advice says.
+    Where no columns are named and none is called u or y, all are drawn. The page needs no network
+    and no other file. It says, too, what sysid advice says.
     """
     from sysid.analysis.data_page import write_data_page
-    from sysid.experiment.data import read_training
+    from sysid.experiment.data import drawable, read_training
 
     if output.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"The page is HTML: give -o a name that ends in .html, not {output}.")
-    records = read_training(data, reading, data_dir)
+    records = read_training(data, drawable(data, reading), data_dir)
     title = records[0].name if len(records) == 1 else f"{len(records)} records"
     write_data_page(output, records, title or "Record")
     if as_json:

@@ -12,6 +12,7 @@ import numpy as np
 
 from sysid.analysis.advice import Advice, advice
 from sysid.analysis.findings import Finding
+from sysid.data.assembly import guess_columns
 from sysid.data.benchmarks import BENCHMARKS, load_benchmark
 from sysid.data.errors import TimeStampError
 from sysid.data.files import column_names, read_experiments
@@ -20,6 +21,7 @@ from sysid.data.many import found_files, read_sources, refuse_shared
 from sysid.data.reading import Reading
 from sysid.data.records import Record
 from sysid.data.splitting import split_time
+from sysid.data.time_names import Rank, rank
 from sysid.experiment.config import BenchmarkData, Config, FilesData, Fraction, SystemData
 from sysid.models import Model
 from sysid.models.belonging import differences
@@ -296,6 +298,18 @@ def read_training(
         else:
             records += read_sources(found_files(group), reading or Reading())
     return records
+
+
+def drawable(sources: Sequence[str], reading: Reading) -> Reading:
+    """Return a reading of all columns, as outputs, where none is named or called u or y."""
+    files = [s for s in sources if not _is_benchmark(s)]
+    if reading.u is not None or reading.y is not None or not files:
+        return reading
+    names = column_names(found_files(files)[0], reading)
+    u, y, _ = guess_columns(names)
+    if u or y:
+        return reading
+    return replace(reading, y=[n for n in names if rank(n) is Rank.NONE])
 
 
 def remarks(models: Sequence[Model], records: Sequence[Record]) -> list[str]:

@@ -14,6 +14,8 @@ from sysid.training.settings import TrainingSettings
 def prepare(model: Model, records: list[Record], settings: TrainingSettings) -> torch.device:
     """Put a model on its device; one never fitted gets scaling, names, baseline and linear start.
 
+    A baseline that it already has is kept.
+
     Args:
         model: the model, changed in place.
         records: training records; no other record may have a part in this.
@@ -33,8 +35,9 @@ def prepare(model: Model, records: list[Record], settings: TrainingSettings) -> 
     if not model.fitted:
         model.scaling.fit_(records, u=settings.scaling_u, y=settings.scaling_y)
         model.describe(records[0])
-        standard = settings.scaling_u == settings.scaling_y == "standard"
-        model.baseline = fit_baseline(records, model.scaling if standard else None)
+        if model.baseline is None:
+            standard = settings.scaling_u == settings.scaling_y == "standard"
+            model.baseline = fit_baseline(records, model.scaling if standard else None)
         if settings.linear_start:
             model.initialise(records)
     return device
