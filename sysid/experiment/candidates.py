@@ -272,12 +272,12 @@ class Candidates:
         return Candidate(model, training)
 
     def _narx(self, order: int, hidden: tuple[int, ...]) -> Candidate:
-        nk = min(self.suggestion.nk if self.suggestion else 0, 5) if self.nu else 0
+        first, last = self._delays()
         model: dict[str, Any] = {
             "kind": "narx",
             "na": order,
-            "nb": nk + order if self.nu else 0,
-            "nk": nk,
+            "nb": last + order if self.nu else 0,
+            "nk": first,
         }
         growing = [h for h in (1, 10, 100) if self.fewest <= h <= self.longest // 10]
         horizons: dict[str, Any] = {}
@@ -285,6 +285,14 @@ class Candidates:
             horizons = {"horizons": growing, "horizon_epochs": 6 if hidden else 3}
         model |= {"hidden_sizes": list(hidden), "stable": bool(hidden)}
         return Candidate(model, self._second_order() | horizons)
+
+    def _delays(self) -> tuple[int, int]:
+        """Return the shortest and the longest delay of the inputs, in samples."""
+        if self.suggestion is None or not self.nu:
+            return 0, 0
+        delays = self.suggestion.delays.values() or [self.suggestion.nk]
+        most = self.longest // 8  # a start needs as many samples of each held-out part
+        return min(self.suggestion.nk, most), min(max(delays), most)
 
     def _second_order(self) -> dict[str, Any]:
         optimiser = "lm" if self.samples <= _LM_SAMPLES else "lbfgs"
