@@ -283,7 +283,7 @@ BAD = {
         "unequal.npz.*must have equal lengths, got 19 samples of 'y1'.*20",
     ),
     "unknown column": (data(u=["u11"]), r"got 'u11'; did you mean 'u1'"),
-    "no such suffix": (data(train=["a.xls"]), "file must end in .csv"),
+    "no such suffix": (data(train=["a.xls"]), "save it as .xlsx or .csv"),
     "window too long": (
         {"training": {"length": 4000}},
         "training.length must be at most the longest record.*300",

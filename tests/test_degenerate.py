@@ -33,4 +33,5 @@ def test_groups_of_them(records: list[Record], tmp_path: Path) -> None:
 
 def test_a_thousand_channels(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    everything([Record(rng.standard_normal((60, 1000)), rng.standard_normal((60, 1)))], tmp_path)
+    u, names = rng.standard_normal((60, 1000)), [f"u{i}" for i in range(1000)]
+    everything([Record(u, rng.standard_normal((60, 1)), u_names=names)], tmp_path)

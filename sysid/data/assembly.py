@@ -198,7 +198,7 @@ def _sampling_time(reading: Reading, found: TimeColumn | None, table: Table) -> 
         step: float | None = found.step()
     else:
         step = table.stored.sampling_time if table.stored else None
-        if step is None and table.step:
+        if step is None and given is None and table.step:  # else _compare_stated compares them
             step = table.step[0]
     if given is None or step is None:
         return step if given is None else given

@@ -12,6 +12,7 @@ from sysid.models.model import Model
 from sysid.models.narx import NARX
 from sysid.models.recurrent import GRU, LSTM, RNN
 from sysid.models.state_space import StateSpace
+from sysid.models.stateful import StatefulModel
 
 Places = list[int]
 """Where the rows or columns of a smaller tensor are in the larger one."""
@@ -56,6 +57,8 @@ def grow(model: Model, seed: int = 0, **larger: Any) -> Model:
     with torch.no_grad():
         for name, old in model.named_parameters():
             _embed(old, new[name], *_places(model, grown, name))
+        if isinstance(model, StatefulModel) and isinstance(grown, StatefulModel):
+            _embed_prior(model, grown)
     grown.scaling.load_state_dict(model.scaling.state_dict())
     grown.describe_as(model)
     return grown.train(model.training)
@@ -90,6 +93,18 @@ def _embed(old: Tensor, new: Tensor, rows: Places, columns: Places) -> None:
         return
     new[at] = 0
     new[at[:, None], torch.tensor(columns, dtype=torch.long, device=new.device)] = old
+
+
+def _embed_prior(model: StatefulModel, grown: StatefulModel) -> None:
+    """Expect old states where they were expected, and new ones near zero."""
+    old, new = model.prior, grown.prior
+    if old is None or new is None or not old.known:
+        return
+    at = torch.tensor(_places(model, grown, "learned_state.value")[0], device=new.mean.device)
+    new.mean[at] = old.mean
+    least = old.root.diagonal()[old.sums :].min()
+    new.root.copy_(least * torch.eye(len(new.root)).to(new.root))
+    new.root[at[:, None], at] = old.root
 
 
 def _places(model: Model, grown: Model, name: str) -> tuple[Places, Places]:

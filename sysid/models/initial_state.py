@@ -148,7 +148,9 @@ def fitted_states(
         looking, fell = going, torch.zeros_like(before)
         while True:
             damped = normal + torch.where(looking, damping, 1)[:, None, None] * eye
-            step = torch.linalg.solve(damped, gradient[..., None])[..., 0]
+            # Of a simulation that explodes the matrix may be singular: such a state stays.
+            solution, failed = torch.linalg.solve_ex(damped, gradient[..., None])
+            step = torch.where((failed == 0)[:, None], solution[..., 0], 0.0)
             foretold = (step * gradient).sum(1) + damping * step.square().sum(1)
             looking = looking & (foretold > _ENOUGH * before)
             if not looking.any():

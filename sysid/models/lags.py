@@ -296,7 +296,7 @@ def _free_run_error(piece: _Piece, lags: Lags, theta: Array) -> Array:
     driven = np.full(len(y), theta[-1])
     for (j, lag), weight in zip(lags.columns(), theta[:-1], strict=True):
         if j >= 0:
-            driven[lag:] += weight * u[: len(y) - lag, j]
+            driven[lag:] += weight * u[: max(len(y) - lag, 0), j]
             driven[:lag] += weight * u[0, j]  # a lag before the first sample holds it
     if lags.own == 0:
         error = y - driven

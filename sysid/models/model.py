@@ -318,7 +318,7 @@ class Model(nn.Module, ABC):
             >>> import sysid
             >>> sysid.GRU(nu=2, ny=1, hidden_size=4).check_record(Record([1.0], [2.0], name="run"))
             Traceback (most recent call last):
-            ValueError: record 'run' must have 2 inputs, got 1: ['u1']; choose the columns that \
+            ValueError: record 'run' must have 2 inputs, got 1: u1; choose the columns that \
 the model was trained on
         """
         refuse_replaced(self)
