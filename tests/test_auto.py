@@ -230,7 +230,7 @@ def test_where_the_plant_integrates_half_decides_and_all_is_learned(
     tmp_path: Path, start_clock: Callable[[], None], no_report: None
 ) -> None:
     start_clock()
-    found = sysid.auto(cart(600), budget=0.1, out=tmp_path / "run")
+    found = sysid.auto(cart(600), budget=0.3, out=tmp_path / "run")
     assert "integration" in found.advice.topics
     assert found.config.data.valid is None
     assert found.run.result.history.valid_loss.isna().all()
