@@ -557,3 +557,12 @@ def test_a_damaged_container_is_one_line(name: str, content: bytes, tmp_path: Pa
     with pytest.raises(ValueError, match=f"must be readable as .*{name}: ") as caught:
         sysid.read(tmp_path / name, u="u")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("option", [{"header": 2}, {"skip_rows": 1}, {"pivot": "tag,value"}])
+def test_options_of_text_files_are_refused_for_others(
+    option: dict[str, Any], tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "a.npz", u=np.arange(5.0), y=np.arange(5.0))
+    with pytest.raises(ValueError, match=f"no text file, so {next(iter(option))} cannot be used"):
+        sysid.read(tmp_path / "a.npz", **option)

@@ -63,6 +63,12 @@ def open_table(path: Path, reading: Reading) -> Table:
         )
     if path.stat().st_size == 0:
         raise ValueError(f"file must hold samples, {path} is empty")
+    of_text = [n for n in ("header", "skip_rows", "pivot") if getattr(reading, n) is not None]
+    if of_text and opener is not open_text:
+        raise ValueError(
+            f"{path} is no text file, so {', '.join(of_text)} cannot be used; leave it out, or "
+            "save the table as .csv"
+        )
     try:
         table: Table = opener(path, reading)
     except ImportError as error:
