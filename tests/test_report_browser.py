@@ -36,7 +36,6 @@ class Opened:
     page: Any
     requests: list[str] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
-    seconds: float = 0.0
 
     def js(self, expression: str) -> Any:
         return self.page.evaluate(expression)
@@ -82,11 +81,9 @@ def opened(browser: Any, path: Path, width: int = 1280, theme: str = "light") ->
     page.on("request", lambda r: out.requests.append(r.url))
     page.on("pageerror", lambda e: out.messages.append(str(e)))
     page.on("console", lambda m: out.messages.append(m.text) if m.type != "log" else None)
-    started = time.monotonic()
     page.goto(path.as_uri())
     out.js("document.querySelector('#simulation').scrollIntoView({behavior: 'instant'})")
     out.wait(f"window.Bokeh && {out.model('measured')}?.data.x.length > 2")
-    out.seconds = time.monotonic() - started
     return out
 
 
@@ -113,15 +110,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Record]:
     return out / "report.html", record
 
 
-def test_it_is_small_quick_quiet_and_alone(run: tuple[Path, Record], browser: Any) -> None:
+def test_it_is_small_quiet_and_alone(run: tuple[Path, Record], browser: Any) -> None:
+    # How quickly it opens is measured by benchmarks/report_page.py.
     path, _ = run
     assert path.stat().st_size < 5_000_000
     first = opened(browser, path)
     assert first.requests == [path.as_uri()]
     assert first.messages == []
-    # The best of three: a busy machine may delay one, a slow page delays all.
-    seconds = [first.seconds] + [opened(browser, path).seconds for _ in range(2)]
-    assert min(seconds) < 3
 
 
 def test_zooming_out_keeps_peaks_and_zooming_in_shows_samples(
